@@ -1,0 +1,37 @@
+# Each target creates what it needs; 'make demo' and 'make test' work on a fresh clone.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test test-all lint bench docs clean
+
+demo: $(READY)  ## generate, pretrain, judge, export; ends with demo/report.html
+	$(BIN)/ssl-equiv demo --out demo
+
+test: $(READY)  ## the default tests, under 6 minutes on 2 cores
+	$(BIN)/python -m pytest
+
+test-all: $(READY)  ## also the slow ones
+	$(BIN)/python -m pytest -m "not slurm and not gpu"
+
+lint: $(READY)  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(READY)  ## every benchmark; results in benchmarks/results
+	for script in groups predictor sie_step generate load; do \
+		$(BIN)/python -m benchmarks.$$script || exit 1; \
+	done
+
+docs: $(READY)  ## API pages in build/docs
+	$(BIN)/python -m pdoc -o build/docs ssl_equiv data_gen eval
+
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+clean:
+	rm -rf build dist demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Objects, scene recipes, renderers and writers: data whose views are group elements."""

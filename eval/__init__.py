@@ -1,0 +1,1 @@
+"""Feature extraction, probes and regressors on frozen backbones."""

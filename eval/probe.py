@@ -1,0 +1,251 @@
+"""What probes share: Lightning modules on frozen features whose parts and seeds train at once."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+
+from eval.cache import FeatureSet
+from eval.runner import make_trainer, quiet
+from eval.stacked import Draws, stacked_mlp
+from ssl_equiv.errors import UserError
+
+_VAL_BATCH = 4096
+
+
+@dataclass(frozen=True)
+class ProbeRecipe:
+    """How a probe is trained. The defaults are the published protocol (SIE, EquiCaps).
+
+    Args:
+        epochs: Visits of each object, each with one of its views (or one ordered pair) drawn anew.
+        batch_size: Samples per step and seed.
+        lr: Learning rate of Adam.
+        schedule: ``constant``, or ``one_cycle``: up to ``lr`` in a tenth of the steps, then by a
+            cosine to almost zero.
+        standardize: Shift and scale each feature to mean 0 and deviation 1 over the training views
+            first. The papers do not; it makes short recipes converge.
+        hidden: Hidden widths of the regressor; none makes it linear.
+        precision: As Lightning's; ``auto`` takes bf16 where the hardware multiplies it natively.
+    """
+
+    epochs: int = 300
+    batch_size: int = 256
+    lr: float = 1e-3
+    schedule: Literal["constant", "one_cycle"] = "constant"
+    standardize: bool = False
+    hidden: tuple[int, ...] = (1024, 1024)
+    precision: str = "32-true"
+
+
+class StackedProbe(pl.LightningModule):
+    """Base of probes: ``len(parts) * len(seeds)`` members over one table of features.
+
+    Batches are index tensors; features are gathered on the device where they lie. Parts share a
+    seed's draws. On several processes each takes a slice of every batch, so the result does not
+    depend on their number.
+
+    Args:
+        train: Features to learn from.
+        val: Features to be judged on.
+        parts: Names of parts of one width.
+        seeds: Seeds; each fixes weights and batches.
+        recipe: How to train.
+
+    Attributes:
+        values: After fitting, ``{metric: (len(parts), len(seeds))}`` float64.
+    """
+
+    picks: int  # views that make a sample
+    values: Mapping[str, Tensor]
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(
+        self,
+        train: FeatureSet,
+        val: FeatureSet,
+        parts: Sequence[str],
+        seeds: Sequence[int],
+        recipe: ProbeRecipe,
+    ) -> None:
+        super().__init__()
+        self.sets = {"train": train, "val": val}
+        self.tables = {name: features.features for name, features in self.sets.items()}
+        self.parts, self.seeds, self.recipe = tuple(parts), tuple(seeds), recipe
+        self.columns = [train.columns(part) for part in parts]
+        widths = {past - first for first, past in self.columns}
+        if len(widths) != 1:
+            raise UserError(f"parts {', '.join(parts)} differ in width: probe them one by one")
+        self.width = widths.pop()
+        self.members = (len(self.parts), len(self.seeds))
+        self.draws = Draws(
+            seeds, train.num_objects, train.num_views, self.picks, recipe.epochs, recipe.batch_size
+        )
+        if recipe.standardize:
+            mean, std = _moments(train.features)
+            self.register_buffer("mean", mean)
+            self.register_buffer("scale", 1 / std)
+
+    def build(self, inputs: int, hidden: Sequence[int], outputs: int) -> None:
+        """Make the networks."""
+        seeds = self.seeds * len(self.parts)
+        self.net = stacked_mlp([inputs, *hidden, outputs], seeds)
+
+    @abstractmethod
+    def loss(self, output: Tensor, chosen: Tensor) -> Tensor:
+        """Mean loss of each member, ``(P, S)``, of outputs ``(P, S, B, o)``."""
+
+    @abstractmethod
+    def judge(self, output: Tensor, chosen: Tensor) -> None:
+        """Update the metrics with outputs ``(P, S, B, o)`` of validation samples ``(1 + k, B)``."""
+
+    @abstractmethod
+    def results(self) -> dict[str, Tensor]:
+        """The metrics, ``(P, S)`` each."""
+
+    @abstractmethod
+    def baseline(self) -> dict[str, float]:
+        """What each metric gives to a constant answer, the best on the training targets."""
+
+    def forward(self, split: str, chosen: Tensor) -> Tensor:
+        """Outputs ``(P, S, B, o)`` for samples ``(1 + picks, [S,] B)`` of a split."""
+        table = self.tables[split]
+        chosen = chosen.to(table.device)
+        picked = [table[chosen[0], views].to(self.device) for views in chosen[1:]]
+        if self.recipe.standardize:
+            picked = [(x - self.mean) * self.scale for x in picked]
+        x_PSBD = torch.stack(
+            [torch.cat([x[..., a:b] for x in picked], dim=-1) for a, b in self.columns]
+        )
+        if x_PSBD.ndim == 3:  # validation samples are the same for all seeds
+            x_PSBD = x_PSBD.unsqueeze(1).expand(-1, self.members[1], -1, -1)
+        output: Tensor = self.net(x_PSBD.flatten(0, 1))
+        return torch.unflatten(output, 0, self.members).float()
+
+    def training_step(self, chosen: Tensor, batch_idx: int) -> Tensor:
+        """Sum of the members' losses: their gradients do not mix."""
+        world = self.trainer.world_size
+        size = chosen.shape[-1]
+        if world > 1:
+            chosen = chosen[..., self.trainer.global_rank :: world]
+            if chosen.shape[-1] == 0:  # a last batch smaller than the number of processes
+                return 0 * sum(p.sum() for p in self.parameters())  # type: ignore[return-value]
+        share = chosen.shape[-1] * world / size  # slices may differ by one sample
+        return share * self.loss(self("train", chosen), chosen).sum()
+
+    def validation_step(self, chosen: Tensor, batch_idx: int) -> None:
+        """Predict one batch of validation samples."""
+        self.judge(self("val", chosen), chosen)
+
+    def on_validation_epoch_end(self) -> None:
+        """Keep the figures."""
+        # torchmetrics drops dimensions where there is one figure
+        self.values = {
+            name: value.detach().cpu().reshape(self.members)
+            for name, value in self.results().items()
+        }
+
+    def on_fit_start(self) -> None:
+        """Bring features to an accelerator that has room for them; else they stay on disk."""
+        if self.device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(self.device)
+            if sum(table.nbytes for table in self.tables.values()) < free // 2:
+                self.tables = {name: table.to(self.device) for name, table in self.tables.items()}
+
+    def train_dataloader(self) -> Any:
+        """Index batches; every process sees all and takes its slice."""
+        return DataLoader(self.draws, batch_size=None)
+
+    def val_samples(self) -> Tensor:
+        """All views of the validation objects, ``(2, N V)``."""
+        val = self.sets["val"]
+        return torch.cartesian_prod(torch.arange(val.num_objects), torch.arange(val.num_views)).T
+
+    def val_dataloader(self) -> Any:
+        """Index batches, dealt to the processes."""
+        mine = self.val_samples()[:, self.trainer.global_rank :: self.trainer.world_size]
+        return DataLoader(_Batches(torch.split(mine, _VAL_BATCH, dim=-1)), batch_size=None)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Adam over the stack."""
+        optimizer = torch.optim.Adam(self.net.parameters(), lr=self.recipe.lr, fused=True)
+        if self.recipe.schedule == "constant":
+            return optimizer
+        # without the warm-up a short recipe loses most of what it gains
+        scheduler = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer,
+            max_lr=self.recipe.lr,
+            total_steps=len(self.draws),
+            pct_start=0.1,
+            cycle_momentum=False,
+        )
+        every_step = {"scheduler": scheduler, "interval": "step"}
+        return {"optimizer": optimizer, "lr_scheduler": every_step}  # type: ignore[return-value]
+
+
+def fit(
+    probe: StackedProbe, trainer_options: Mapping[str, Any] | None = None, progress: bool = False
+) -> Mapping[str, Tensor]:
+    """Train a probe and judge it once at the end.
+
+    Args:
+        probe: A fresh probe.
+        trainer_options: Lightning Trainer arguments (accelerator, devices, strategy, ...).
+        progress: Show a progress bar.
+
+    Returns:
+        ``{metric: (parts, seeds)}`` float64.
+    """
+    options = {"precision": _precision(probe.recipe.precision), **(trainer_options or {})}
+    if not torch.cuda.is_available():
+        options.setdefault("accelerator", "cpu")  # metrics count in float64, which MPS lacks
+    trainer = make_trainer(options, max_epochs=1, enable_progress_bar=progress)
+    with quiet():
+        trainer.fit(probe)
+    return probe.values
+
+
+class _Batches(IterableDataset[Tensor]):
+    def __init__(self, batches: Sequence[Tensor]) -> None:
+        self.batches = batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter(self.batches)
+
+
+def _precision(wanted: str) -> str:
+    if wanted != "auto":
+        return wanted
+    if torch.cuda.is_available():
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        # without these instructions bf16 is emulated, slower than float32
+        capabilities = getattr(torch.cpu, "get_capabilities", dict[str, bool])()
+        native = bool(capabilities.get("avx512_bf16", False))
+    return "bf16-mixed" if native else "32-true"
+
+
+def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each column, ``(D,)``, some objects at a time."""
+    total = torch.zeros(features.shape[-1], dtype=torch.float64)
+    squares, count = total.clone(), features.shape[0] * features.shape[1]
+    for some in torch.split(features, 1024):
+        flat = some.flatten(0, 1).double()
+        total += flat.sum(dim=0)
+        squares += flat.square().sum(dim=0)
+    mean = total / count
+    std = (squares / count - mean.square()).clamp_min(0).sqrt()
+    std = torch.where(std > 1e-6 * mean.abs(), std, 1.0).clamp_min(1e-12)  # constant columns stay 0
+    return mean.float(), std.float()

@@ -1,0 +1,81 @@
+"""The ``ssl-equiv`` command."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from importlib import import_module
+
+from ssl_equiv.errors import UserError, user_error
+
+COMMANDS = {
+    "demo": "generate, pretrain, judge, export and report, in a few minutes",
+    "generate": "render a multi-view data set whose views are group elements",
+    "pretrain": "train a method on a data set",
+    "eval": "linear probe and rotation R2 of a backbone on a data set",
+    "export": "turn a backbone into a folder that timm loads",
+    "report": "one HTML page that compares runs",
+}
+_MODULES = {"eval": "evaluate"}
+_USAGE = "\n".join(
+    ["usage: ssl-equiv COMMAND [options]", "", "commands:"]
+    + [f"  {name:10} {what}" for name, what in COMMANDS.items()]
+    + ["", "'ssl-equiv COMMAND --help' shows a command's options."]
+)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command; returns the exit code: 0, 2 for what the user can mend, 130 for Ctrl-C."""
+    args = sys.argv[1:] if argv is None else argv
+    if not args or args[0] in ("-h", "--help"):
+        print(_USAGE)
+        return 0 if args else 2
+    # Lightning's own use of a deprecated PyTorch function, and its advertisement
+    warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec", FutureWarning)
+    warnings.filterwarnings("ignore", ".*instantiate_classes.. was deprecated")
+    for name in ("utilities.rank_zero", "trainer.connectors.checkpoint_connector"):
+        logging.getLogger(f"pytorch_lightning.{name}").addFilter(_no_advertisement)
+    try:
+        if args[0] == "--version":
+            from ssl_equiv import __version__
+
+            print(__version__)
+        else:
+            _command(args[0])([_underscored(arg) for arg in args[1:]])
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except Exception as error:
+        # loaders' workers, process pools and parsers wrap what went wrong in exceptions of theirs
+        cause = user_error(error)
+        if cause is None:
+            raise
+        print(f"error: {' '.join(str(cause).split())}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _no_advertisement(record: logging.LogRecord) -> bool:
+    return "litlogger" not in str(record.msg) and "`weights_only` was not set" not in str(
+        record.msg
+    )
+
+
+def _underscored(arg: str) -> str:
+    """``--num-objects=3`` as ``--num_objects=3``: both spellings are understood."""
+    if not arg.startswith("--"):
+        return arg
+    key, equals, value = arg[2:].partition("=")
+    return f"--{key.replace('-', '_')}{equals}{value}"
+
+
+def _command(name: str):  # type: ignore[no-untyped-def]
+    if name not in COMMANDS:
+        import difflib
+
+        close = difflib.get_close_matches(name, COMMANDS, 1)
+        hint = f"did you mean {close[0]!r}?" if close else f"it is one of {', '.join(COMMANDS)}"
+        raise UserError(f"no command {name!r}: {hint}")
+    # each command imports what it needs: --help stays instant
+    return import_module(f"ssl_equiv.cli.{_MODULES.get(name, name)}").main

@@ -1,0 +1,115 @@
+"""``ssl-equiv demo``: the whole line in a few minutes, ending with a page to look at."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from eval.features import extract
+from eval.protocol import QUICK, ActionRegression, Evaluator, LinearClassification, evaluate
+from eval.report.demo import write_demo_report
+from eval.results import RESULTS, Result, results_table, write_results
+from ssl_equiv.cli import evaluate as evaluation
+from ssl_equiv.cli import generate, pretrain
+from ssl_equiv.data.module import ViewDataModule
+from ssl_equiv.errors import UserError
+from ssl_equiv.export import export_timm, open_backbone
+from ssl_equiv.files import make_directory
+from ssl_equiv.parsing import call
+
+_SEEDS = 3
+
+
+def main(args: list[str]) -> None:
+    """Run ``ssl-equiv demo`` with command-line arguments ``args``."""
+    call(demo, args, "demo")
+
+
+def demo(out: str = "demo", num_objects: int = 960, steps: int = 1000) -> None:
+    """Generate a data set, pretrain SIE on it, judge it, export it and write a report.
+
+    Run again it goes on where it stopped. Everything is small: a backbone of 5 million weights
+    sees 64-pixel images of twelve procedural classes for a thousand steps.
+
+    Args:
+        out: Folder for all results; OUT/report.html is the page to look at.
+        num_objects: Objects to render, 16 views each.
+        steps: Pretraining steps.
+    """
+    console, start = Console(), time.perf_counter()
+    root = make_directory(out)
+    data, run, export = root / "data", root / "sie", root / "export"
+
+    def stage(number: int, what: str) -> None:
+        elapsed = time.perf_counter() - start
+        console.print(f"[bold]{number}/5 {what}[/bold] [dim]({elapsed:.0f} s)[/dim]")
+
+    stage(1, f"rendering {num_objects} objects, every view a known group element")
+    options = ["--out", str(data), "--num_objects", str(num_objects)]
+    generate.main(["--config", str(shipped("data/demo.yaml")), *options])
+
+    stage(2, f"pretraining SIE for {steps} steps")
+    pretrain.main(
+        [
+            "--config",
+            str(shipped("pretrain/sie_demo.yaml")),
+            *("--data.root", str(data), "--out", str(run)),
+            *("--trainer.max_steps", str(steps), "--trainer.precision", fast_precision()),
+            *("--trainer.devices", "1", "--trainer.enable_model_summary", "false"),
+        ]
+    )
+
+    stage(3, "judging it beside the same network at random initialisation")
+    rows: list[Result] = []
+    for name, source in (("random", f"random:{run}"), ("SIE", str(run))):
+        rows += _judge(name, source, data, run)
+    write_results(run / "eval" / RESULTS, [row for row in rows if row.model == "SIE"])
+    write_results(root / RESULTS, rows)
+
+    stage(4, "exporting the backbone to timm")
+    backbone = open_backbone(str(run))
+    shutil.rmtree(export, ignore_errors=True)
+    lines = results_table([row for row in rows if row.model == "SIE"])
+    error = export_timm(backbone, export, results=lines)
+    console.print(f"{export}: loaded again by timm, largest output difference {error:.1e}")
+
+    stage(5, "writing the report")
+    page = root / "report.html"
+    write_demo_report(page, data, run, export, rows, time.perf_counter() - start)
+    for name in ("random", "SIE"):
+        evaluation.show([row for row in rows if row.model == name])
+    console.print(
+        f"[bold]{page}[/bold] is the page to look at ({time.perf_counter() - start:.0f} s)"
+    )
+
+
+def _judge(name: str, source: str, data: Path, run: Path) -> list[Result]:
+    backbone = open_backbone(source)
+    views = ViewDataModule(str(data), preprocess=backbone.preprocess)
+    options = {"precision": fast_precision()}
+    train, val = (
+        extract(backbone, views, run / "eval", split=split, name=name, trainer_options=options)
+        for split in ("train", "val")
+    )
+    evaluators: list[Evaluator] = [LinearClassification(QUICK), ActionRegression("rotation", QUICK)]
+    return evaluate(train, val, evaluators=evaluators, seeds=_SEEDS, model=name)
+
+
+def fast_precision() -> str:
+    """bfloat16 where the processor multiplies it in hardware, else float32."""
+    if torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
+    return "bf16-mixed" if torch.cpu._is_avx512_bf16_supported() else "32-true"
+
+
+def shipped(name: str) -> Path:
+    """A configuration that comes with the package: in the repository, or in an installed copy."""
+    package = Path(__file__).parents[1]
+    for folder in (package.parent / "configs", package / "configs"):
+        if (folder / name).is_file():
+            return folder / name
+    raise UserError(f"the configuration {name} is missing from this installation: install it again")

@@ -1,0 +1,1 @@
+"""Multi-view data: records, readers and the Lightning data module."""

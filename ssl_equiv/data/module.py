@@ -1,0 +1,153 @@
+"""The Lightning data module of multi-view data sets."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytorch_lightning as pl
+from lightning_utilities.core.rank_zero import rank_zero_warn
+from torch.utils.data import DataLoader
+
+from ssl_equiv.data.draws import Draw, OrderedSampler, TrainSampler
+from ssl_equiv.data.sources import Source, open_source
+from ssl_equiv.data.views import Preprocess, ViewBatch, ViewDataset
+from ssl_equiv.errors import UserError
+
+
+class ViewLoader:
+    """Batches of views, resumable in the middle of an epoch.
+
+    The position counts the batches handed out, so a checkpoint written after a step continues
+    with the next batch. Epochs follow one another by exhaustion: asking twice for an iterator
+    does not skip one.
+    """
+
+    def __init__(self, sampler: TrainSampler, loader: DataLoader[ViewBatch]) -> None:
+        self.sampler, self.loader = sampler, loader
+        self.epoch = self.position = 0
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[ViewBatch]:
+        self.sampler.epoch, self.sampler.first_batch = self.epoch, self.position
+        for batch in self.loader:
+            self.position += 1
+            if self.position == len(self):
+                self.epoch, self.position = self.epoch + 1, 0
+            if batch.skipped:
+                rank_zero_warn(f"{batch.skipped} unreadable objects were skipped in this batch")
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """Where the next batch comes from."""
+        return {"epoch": self.epoch, "position": self.position}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Continue from :meth:`state_dict`."""
+        self.epoch, self.position = state["epoch"], state["position"]
+
+
+class ViewDataModule(pl.LightningDataModule):
+    """Views of objects, each a known group element, from shards or the published folder.
+
+    Args:
+        root: Folder of the data set.
+        num_views: Views per object in a training batch, drawn without replacement.
+        batch_size: Objects per process in a batch.
+        preprocess: Crop, size and normalisation of the images.
+        num_workers: Loader processes; None takes the cores that this process may use, at most 8.
+        seed: Seed of object order and view draws.
+        skip_bad_images: Replace objects that cannot be read, counting them, instead of stopping.
+
+    Raises:
+        UserError: no data set there, or it has fewer views or objects than asked for.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        num_views: int = 2,
+        batch_size: int = 256,
+        preprocess: Preprocess = Preprocess(),  # noqa: B008 (frozen; shown by --print_config)
+        num_workers: int | None = None,
+        seed: int = 0,
+        skip_bad_images: bool = False,
+    ) -> None:
+        super().__init__()
+        if num_views < 1 or batch_size < 1:
+            raise UserError("data.num_views and data.batch_size must be at least 1")
+        self.root, self.num_views, self.batch_size = root, num_views, batch_size
+        self.preprocess, self.seed, self.skip_bad_images = preprocess, seed, skip_bad_images
+        cores = len(os.sched_getaffinity(0))
+        self.num_workers = min(cores, 8) if num_workers is None else num_workers
+        self.source: Source = open_source(root)
+        if num_views > self.source.num_views:
+            raise UserError(
+                f"data.num_views is {num_views}, but the objects in {root} have "
+                f"{self.source.num_views} views: lower it"
+            )
+
+    def description(self) -> dict[str, Any]:
+        """What a checkpoint tells of its data: preprocessing, factors, classes, digest."""
+        return {
+            "preprocess": self.preprocess.to_dict(),
+            "latents": self.source.schema.to_list(),
+            "image_size": self._image_size(),
+            "classes": len(self.source.classes),
+            "fingerprint": self.source.fingerprint,
+        }
+
+    def train_dataloader(self) -> ViewLoader:
+        """Shuffled batches of ``num_views`` views; incomplete batches are left out."""
+        sampler = TrainSampler(
+            self.source.split["train"], self.batch_size, self.seed, *self._process()
+        )
+        return ViewLoader(sampler, self._loader(sampler, self.num_views, persistent=True))
+
+    def all_views_dataloader(self, split: str, batch_size: int | None = None) -> Any:
+        """Every view of every object of a split once, in order, shared out to the processes."""
+        if split not in self.source.split:
+            raise UserError(
+                f"{self.root} has no split {split!r}: it has {', '.join(self.source.split)}"
+            )
+        if batch_size is None:
+            batch_size = max(1, 2 * self.batch_size // self.source.num_views)
+        sampler = OrderedSampler(self.source.split[split], batch_size, *self._process())
+        return self._loader(sampler, None)
+
+    def on_after_batch_transfer(self, batch: ViewBatch, dataloader_idx: int) -> ViewBatch:
+        """Normalise on the device: bytes travel, not floats."""
+        return replace(batch, images=self.preprocess.normalize(batch.images))
+
+    def _image_size(self) -> int:
+        first = int(self.source.split["train"][0])
+        return ViewDataset(self.source, self.preprocess, 1)[Draw(0, first)].images.shape[-1]
+
+    def _process(self) -> tuple[int, int]:
+        if self.trainer is None:
+            return 0, 1
+        return self.trainer.global_rank, self.trainer.world_size
+
+    def _loader(
+        self, sampler: Any, num_views: int | None, persistent: bool = False
+    ) -> DataLoader[ViewBatch]:
+        dataset = ViewDataset(
+            self.source, self.preprocess, num_views, self.seed, self.skip_bad_images
+        )
+        return DataLoader(
+            dataset,
+            batch_sampler=sampler,
+            num_workers=self.num_workers,
+            collate_fn=_already_a_batch,
+            persistent_workers=persistent and self.num_workers > 0,
+            pin_memory=self.trainer is not None
+            and self.trainer.strategy.root_device.type == "cuda",
+        )
+
+
+def _already_a_batch(batch: Any) -> Any:
+    return batch

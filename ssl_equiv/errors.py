@@ -1,0 +1,18 @@
+"""What a user can mend is told in one line."""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """Bad input, named with its place and its mend in one line; the CLI prints it and exits 2."""
+
+
+def user_error(error: BaseException | None) -> UserError | None:
+    """The UserError that caused an exception, where a library has wrapped one in its own."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, UserError):
+            return error
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return None

@@ -1,0 +1,152 @@
+"""What can be judged and exported: runs, checkpoints, export folders and stock timm models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from ssl_equiv.backbones import BackboneConfig, create_backbone
+from ssl_equiv.checkpoint import PretrainedMethod, load_weights
+from ssl_equiv.data.views import IMAGENET_MEAN, IMAGENET_STD, Preprocess
+from ssl_equiv.errors import UserError
+from ssl_equiv.files import read_json
+from ssl_equiv.methods.base import Method
+from ssl_equiv.parsing import instantiate
+from ssl_equiv.representation import Representation
+
+SIDECAR = "ssl_equiv.json"  # beside config.json in an export: what timm has no place for
+
+
+class Backbone(nn.Module):
+    """A frozen network with what is needed to use and to name it.
+
+    Attributes:
+        model: The timm model, ``(B, 3, H, W) -> (B, D)``.
+        config: Which timm model.
+        preprocess: What images go through before it.
+        parts: Named columns of its output.
+        origin: What is known of its making, plain data: method, arguments, steps, factors.
+        source: How the user named it.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        config: BackboneConfig,
+        preprocess: Preprocess,
+        parts: Mapping[str, tuple[int, int]],
+        origin: dict[str, Any],
+        source: str,
+    ) -> None:
+        super().__init__()
+        self.model, self.config, self.preprocess = model.eval(), config, preprocess
+        self.parts, self.origin, self.source = dict(parts), origin, source
+
+    def encode(self, images: Tensor) -> Representation:
+        """The representation ``(B, D)`` of normalised images ``(B, 3, H, W)``."""
+        return Representation(self.model(images), self.parts)
+
+
+def open_backbone(source: str, *, pretrained: bool = False, seed: int = 0) -> Backbone:
+    """The backbone that a user names.
+
+    Args:
+        source: A run directory, a ``.ckpt`` file, an export folder, ``timm:NAME``, or
+            ``random:RUN``: the network of a run at random initialisation.
+        pretrained: For ``timm:NAME``: take timm's weights (downloads them) instead of random ones.
+        seed: Seed of random weights.
+
+    Raises:
+        UserError: nothing of these is there, or its weights do not fit.
+    """
+    kind, _, name = source.rpartition(":")
+    if kind == "timm":
+        return _from_timm(name, pretrained, seed)
+    if pretrained:
+        raise UserError(f"pretrained is for timm:NAME, not for {source}: leave it out")
+    if kind == "random":
+        return _at_random(name, seed)
+    if (Path(source) / "config.json").is_file():
+        return _from_export(Path(source))
+    return _from_method(PretrainedMethod(source), source)
+
+
+def _from_method(found: PretrainedMethod, source: str) -> Backbone:
+    return Backbone(
+        found.method.backbone,
+        BackboneConfig(**found.description["init_args"]["backbone"]),
+        found.preprocess,
+        found.method.parts,
+        {
+            "method": found.description,
+            "steps": found.step,
+            "image_size": found.image_size,
+            "factors": found.schema.to_list(),
+        },
+        source,
+    )
+
+
+def _at_random(run: str, seed: int) -> Backbone:
+    found = PretrainedMethod(run)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        found.method = instantiate(Method, found.description)
+    found.step = 0
+    return _from_method(found, f"random:{run}")
+
+
+def _from_timm(name: str, pretrained: bool, seed: int) -> Backbone:
+    config = BackboneConfig(name, pretrained=pretrained)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        try:
+            model = create_backbone(config)
+        except OSError as error:
+            raise UserError(
+                f"timm's weights of {name} cannot be downloaded: check the network, or leave out "
+                "pretrained for random weights"
+            ) from error
+    cfg: dict[str, Any] = model.pretrained_cfg  # type: ignore[assignment]
+    size = cfg["input_size"][-1] if cfg.get("fixed_input_size") else None
+    preprocess = Preprocess(
+        size=size,
+        mean=tuple(cfg.get("mean", IMAGENET_MEAN)),
+        std=tuple(cfg.get("std", IMAGENET_STD)),
+    )
+    weights = cfg.get("hf_hub_id") or cfg.get("url") if pretrained else "random"
+    return Backbone(
+        model, config, preprocess, {}, {"timm": name, "weights": weights}, source_name(name)
+    )
+
+
+def source_name(name: str) -> str:
+    """How a stock timm model is written as a source."""
+    return f"timm:{name}"
+
+
+def _from_export(folder: Path) -> Backbone:
+    beside = read_json(folder / SIDECAR) if (folder / SIDECAR).exists() else {}
+    try:
+        model: Any = timm.create_model(f"local-dir:{folder}", pretrained=False, num_classes=0)
+        weights = load_file(folder / "model.safetensors")
+    except (OSError, RuntimeError, KeyError, ValueError) as error:
+        raise UserError(f"{folder} is not a timm folder that can be loaded: {error}") from error
+    weights = {key: value for key, value in weights.items() if key in model.state_dict()}
+    load_weights(model, weights, str(folder / "model.safetensors"))
+    cfg = model.pretrained_cfg
+    preprocess = beside.get("preprocess") or {"mean": cfg["mean"], "std": cfg["std"]}
+    return Backbone(
+        model,
+        BackboneConfig(**beside.get("backbone", {"name": cfg["architecture"]})),
+        Preprocess(**preprocess),
+        {name: tuple(columns) for name, columns in beside.get("parts", {}).items()},
+        beside.get("origin", {}),
+        str(folder),
+    )

@@ -1,0 +1,164 @@
+"""What all methods share: a backbone, a step that sums named terms, an optimiser."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, is_dataclass
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+
+from ssl_equiv.backbones import BackboneConfig, create_backbone
+from ssl_equiv.data.views import ViewBatch
+from ssl_equiv.distributed import is_distributed, synchronize_batchnorm
+from ssl_equiv.errors import UserError
+from ssl_equiv.representation import Representation
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """The optimiser and its schedule, counted in optimiser steps.
+
+    Args:
+        name: ``adam`` (weight decay in the gradient, as the papers') or ``adamw`` (decoupled).
+        lr: Peak learning rate.
+        weight_decay: Weight decay.
+        schedule: ``constant``, or ``cosine`` to zero over the whole run; both after the warm-up.
+        warmup_steps: Steps of linear warm-up.
+    """
+
+    name: Literal["adam", "adamw"] = "adam"
+    lr: float = 1e-3
+    weight_decay: float = 1e-6
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup_steps: int = 0
+
+
+class Method(pl.LightningModule):
+    """Base of all methods.
+
+    A subclass sets ``weights`` and implements :meth:`terms`; one that splits its representation
+    overrides :attr:`parts`. The base sums ``weights[name] * terms[name]``, logs every term,
+    and hands each view's representation to callbacks.
+
+    Args:
+        backbone: The network that is pretrained.
+        optimizer: Optimiser and schedule.
+        compile: Compile the backbone with ``torch.compile``.
+        channels_last: Keep the backbone in channels-last memory format.
+
+    Attributes:
+        weights: Loss coefficient of each term.
+        parts: Named columns of the representation.
+        dim: Width of the representation.
+    """
+
+    weights: Mapping[str, float]
+
+    def __init__(
+        self,
+        backbone: BackboneConfig,
+        optimizer: OptimizerConfig,
+        compile: bool = False,
+        channels_last: bool = True,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters(logger=False)  # the subclass's arguments
+        for name, value in self.hparams.items():
+            if is_dataclass(value) and not isinstance(value, type):
+                self.hparams[name] = asdict(value)  # checkpoints hold plain values only
+        self.backbone = create_backbone(backbone)
+        self.optimizer_config = optimizer
+        self.dim: int = self.backbone.num_features  # type: ignore[assignment]
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.backbone.to(memory_format=self.memory_format)
+        if compile:
+            self.backbone.compile()
+
+    @property
+    def parts(self) -> dict[str, tuple[int, int]]:
+        """Named columns of the representation."""
+        return {}
+
+    def encode(self, images: Tensor) -> Representation:
+        """The representation ``(B, D)`` of normalised images ``(B, C, H, W)``."""
+        images = images.contiguous(memory_format=self.memory_format)
+        return Representation(self.backbone(images), self.parts)
+
+    def terms(self, views: list[Representation], batch: ViewBatch) -> dict[str, Tensor]:
+        """Unweighted loss terms from the representation of each view."""
+        raise NotImplementedError
+
+    def total(self, terms: Mapping[str, Tensor]) -> Tensor:
+        """The loss: the weighted sum of the terms."""
+        return torch.stack([weight * terms[name] for name, weight in self.weights.items()]).sum()
+
+    def training_step(self, batch: ViewBatch, batch_idx: int) -> dict[str, Any]:
+        """One step; returns the loss and, detached, the views' representations and labels."""
+        # each view is a call of its own: BatchNorm sees one view at a time, as the papers' code
+        views = [self.encode(batch.images[:, view]) for view in range(batch.images.shape[1])]
+        terms = self.terms(views, batch)
+        loss = self.total(terms)
+        logged = {f"train/{name}": term.detach() for name, term in terms.items()}
+        self.log_dict({**logged, "train/loss": loss.detach()}, prog_bar=False)
+        features = torch.stack([view.features.detach() for view in views], dim=1)
+        return {"loss": loss, "features": features, "label": batch.label}
+
+    def setup(self, stage: str) -> None:
+        """Synchronise BatchNorm where there are several processes: losses see the global batch."""
+        if stage == "fit" and is_distributed():
+            for name, child in self.named_children():
+                device = self.trainer.strategy.root_device
+                setattr(self, name, synchronize_batchnorm(child, device))
+
+    def on_train_batch_start(self, batch: ViewBatch, batch_idx: int) -> None:
+        """Seed this step's noise from (seed, process, step): a resumed run repeats it exactly."""
+        seed = self.trainer.datamodule.seed if self.trainer.datamodule is not None else 0  # type: ignore[attr-defined]
+        step = self.trainer.fit_loop.epoch_loop.total_batch_idx
+        torch.manual_seed(hash((seed, self.global_rank, step)) & 0x7FFFFFFF)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Adam or AdamW, fused, with the configured schedule per step."""
+        config = self.optimizer_config
+        kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.name]
+        optimizer = kind(
+            self.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
+        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, schedule_factor(config, self.trainer.estimated_stepping_batches)
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what is needed to make this method again from the file alone."""
+        cls = type(self)
+        checkpoint["ssl_equiv"] = {
+            "class_path": f"{cls.__module__}.{cls.__qualname__}",
+            "data": self.trainer.datamodule.description(),  # type: ignore[attr-defined]
+        }
+
+
+def schedule_factor(config: OptimizerConfig, steps: float) -> Callable[[int], float]:
+    """The learning rate over its peak as a function of the optimiser step.
+
+    Raises:
+        UserError: a cosine over a run without an end.
+    """
+    if config.schedule == "cosine" and not 0 < steps < float("inf"):
+        raise UserError(
+            "model.optimizer.schedule cosine needs an end: set trainer.max_steps or max_epochs"
+        )
+
+    def factor(step: int) -> float:
+        if step < config.warmup_steps:
+            return (step + 1) / config.warmup_steps
+        if config.schedule == "constant":
+            return 1.0
+        done = (step - config.warmup_steps) / max(1, steps - config.warmup_steps)
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+    return factor

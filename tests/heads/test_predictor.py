@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import torch
+
+from ssl_equiv.heads import ActionLinear, projector
+
+
+def test_is_the_hypernetwork_that_builds_its_matrix() -> None:
+    torch.manual_seed(0)
+    predictor = ActionLinear(action_dim=4, in_dim=6, out_dim=5).double()
+    x = torch.randn(8, 6, dtype=torch.double, requires_grad=True)
+    z = torch.randn(8, 4, dtype=torch.double, requires_grad=True)
+    built = torch.einsum("bk,koi->boi", z, predictor.matrices())
+    want = torch.einsum("boi,bi->bo", built, x)
+    have = predictor(x, z)
+    torch.testing.assert_close(have, want)
+    inputs = (x, z, predictor.weight)
+    upstream = torch.randn_like(have)
+    for a, b in zip(
+        torch.autograd.grad(have, inputs, upstream),
+        torch.autograd.grad(want, inputs, upstream),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b)
+
+
+def test_is_linear_in_the_action() -> None:
+    torch.manual_seed(0)
+    predictor = ActionLinear(3, 4)
+    x, a, b = torch.randn(2, 4), torch.randn(2, 3), torch.randn(2, 3)
+    torch.testing.assert_close(predictor(x, a + 2 * b), predictor(x, a) + 2 * predictor(x, b))
+
+
+def test_projector_layout() -> None:
+    layers = [type(layer).__name__ for layer in projector(8, (6, 5, 4))]
+    assert layers == ["Linear", "BatchNorm1d", "ReLU"] * 2 + ["Linear"]
+    assert projector(8, (6, 4))[-1].bias is None
+    assert projector(8, (6, 4))(torch.randn(3, 8)).shape == (3, 4)
