@@ -11,6 +11,7 @@ import hashlib
 import io
 import multiprocessing
 import os
+import shutil
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -82,9 +83,12 @@ def generate(
         "layout": layout,
         "objects_per_shard": objects_per_shard,
         "num_objects": len(names),
+        "source": _describe(source),
         "objects_sha256": hashlib.sha256("\n".join(names).encode()).hexdigest(),
     }
     _claim(out, plan)
+    for left in out.rglob(".*.partial"):  # by a run that was killed
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
     writer: Writer = (
         ShardWriter(out, len(names), objects_per_shard)
         if layout == "shards"
@@ -111,7 +115,7 @@ def generate(
         shards=writer.shards(),
         seed=seed,
         recipe=recipe.to_dict(),
-        source={"kind": type(source).__name__},
+        source=_describe(source),
     )
     if layout == "folder":
         _write_split_files(out, manifest)
@@ -192,6 +196,8 @@ def _render(
     if workers == 0 or len(indices) <= 1:
         yield from map(_Worker(source, recipe, seed), indices)
         return
+    # kernels are compiled once, here, and cached: not by every process at the same time
+    EmbreeRenderer(recipe).render(source.load(indices[0]), np.array(recipe.ranges)[None, :, 0])
     # spawn: threads of this process (progress bar, BLAS) must not be copied half way
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(
@@ -228,6 +234,11 @@ def _claim(out: Path, plan: dict[str, Any]) -> None:
             f"{out} was begun with another plan ({shown}): repeat that command, or choose "
             "another folder"
         )
+
+
+def _describe(source: ObjectSource) -> dict[str, Any]:
+    colors = getattr(source, "class_colors", None)
+    return {"kind": type(source).__name__} | ({} if colors is None else {"class_colors": colors})
 
 
 def _differences(name: str, old: Any, new: Any) -> Iterator[str]:

@@ -47,9 +47,16 @@ class ProceduralSource:
             of a source of fewer.
         classes: Names of the classes to make.
         seed: Another seed makes other objects of the same classes; it is part of their identity.
+        class_colors: Paint all objects of a class alike.
     """
 
-    def __init__(self, num_objects: int, classes: Sequence[str] = CLASSES, seed: int = 0):
+    def __init__(
+        self,
+        num_objects: int,
+        classes: Sequence[str] = CLASSES,
+        seed: int = 0,
+        class_colors: bool = False,
+    ):
         if num_objects < 1:
             raise UserError(f"num_objects is {num_objects}: ask for at least 1")
         if not classes or len(set(classes)) != len(classes):
@@ -57,7 +64,7 @@ class ProceduralSource:
         for name in classes:
             check_class(name)
         self.classes = tuple(classes)
-        self.seed = seed
+        self.seed, self.class_colors = seed, class_colors
         self._num_objects = num_objects
 
     def __len__(self) -> int:
@@ -71,7 +78,7 @@ class ProceduralSource:
     def load(self, index: int) -> Mesh:
         """Make the object, in a few milliseconds."""
         instance, label = divmod(_checked(index, len(self)), len(self.classes))
-        return make(self.classes[label], instance, self.seed)
+        return make(self.classes[label], instance, self.seed, self.class_colors)
 
 
 class _Files:

@@ -16,7 +16,8 @@ from rich.progress import ProgressColumn, Task
 from rich.text import Text
 from torch import Tensor, nn
 
-from eval.cache import Chunks, FeatureSet, cache_key, publish, read_features, stale_because
+from eval.cache import FeatureSet, cache_key, read_features, stale_because
+from eval.chunks import Chunks, publish
 from eval.runner import make_trainer, quiet
 from ssl_equiv.data.module import ViewDataModule
 from ssl_equiv.data.views import ViewBatch

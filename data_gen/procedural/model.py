@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from data_gen.mesh import Material, Mesh
-from data_gen.procedural.draws import Draws, palette
 from data_gen.procedural.primitives import Part, Vector, cross
 
 _CREASE = 0.64  # cosine of 50 degrees: quads that meet at a sharper angle keep a hard edge
 
 
 class Model:
-    """Collects parts, each in one of the palette's four colours (0 to 3)."""
+    """Collects parts, each in one of four colours (0 to 3), ``colors (4, 3)`` linear RGB."""
 
-    def __init__(self, draws: Draws):
-        self._materials = tuple(Material(color) for color in palette(draws))
+    def __init__(self, colors: NDArray[np.float32]):
+        self._materials = tuple(Material(color) for color in colors)
         self._parts: list[Part] = []
         self._colors: list[int] = []
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from data_gen.render import floor, indirect, probes, shade, spot, surface
+from data_gen.render import edges, floor, indirect, probes, shade, spot, surface
 from data_gen.render.color import hsv
 from data_gen.render.rays import AXIS, F32, I32, LIGHT, U8, UP, Hits, Rays
 from data_gen.scene import rotation_matrix, spherical
@@ -85,12 +85,12 @@ class View:
         self._set_probes(pixels, hits)
         light = self._irradiance(pixels, r.centre, hits)
         radiance = hits.albedo * (light * _PER_PI)
-        shade.write_hits(pixels, hits.rays, radiance, r.bytes, image)
-        edges = np.empty(len(pixels), np.int32)
+        edges.write_hits(pixels, hits.rays, radiance, r.bytes, image)
+        found = np.empty(len(pixels), np.int32)
         contrast = r.quality.contrast
-        n = shade.find_edges(pixels, hits.rays, radiance, self.box, size, contrast, edges)
+        n = edges.find_edges(pixels, hits.rays, radiance, self.box, size, contrast, found)
         if n:
-            self._smooth_edges(edges[:n], pixels, hits, light, image)
+            self._smooth_edges(found[:n], pixels, hits, light, image)
         return pixels[hits.rays]
 
     def _lamp(self, disc: F32) -> F32:
@@ -311,14 +311,14 @@ class View:
         shade.light_up(hits, bare, self.frame, r.radius, self.colour, free, traced, out)
         return out
 
-    def _smooth_edges(self, edges: I32, pixels: I32, hits: Hits, light: F32, image: U8) -> None:
+    def _smooth_edges(self, at: I32, pixels: I32, hits: Hits, light: F32, image: U8) -> None:
         """Give pixels at edges the mean of several samples."""
         r = self.renderer
-        samples = self._trace(edges, r.offsets)
+        samples = self._trace(at, r.offsets)
         sample_light = np.empty_like(samples.position)
         rest = np.empty(len(samples.rays), np.int32)
-        n = shade.borrow(
-            edges,
+        n = edges.borrow(
+            at,
             r.offsets,
             samples,
             pixels[hits.rays],
@@ -333,10 +333,10 @@ class View:
         )
         if n:
             rest = rest[:n]
-            sample_light[rest] = self._irradiance(edges, r.offsets, samples.take(rest), r.edge_disc)
+            sample_light[rest] = self._irradiance(at, r.offsets, samples.take(rest))
         radiance = samples.albedo * (sample_light * _PER_PI)
-        behind = self._behind(edges)
-        shade.write_edges(edges, len(r.offsets), samples.rays, radiance, behind, r.bytes, image)
+        behind = self._behind(at)
+        edges.write_edges(at, len(r.offsets), samples.rays, radiance, behind, r.bytes, image)
 
     def _behind(self, pixels: I32) -> F32:
         """Radiance ``(n, 3)`` of the background at the centres of pixels."""

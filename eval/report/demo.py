@@ -66,7 +66,7 @@ def write_demo_report(
             page.strip(frames)
             + page.figure(
                 orbit,
-                "Cosine distance of each part's features from the first frame. An invariant part "
+                "Cosine distance of each part's features from the middle frame. An invariant part "
                 "stays low; an equivariant part moves with the rotation.",
             ),
         ),
@@ -137,7 +137,12 @@ def _cell(row: Summary | None) -> str:
 
 def _orbit(manifest: Manifest, backbones: dict[str, Backbone]) -> tuple[list[tuple[str, str]], str]:
     """Frames of one held-out object on an SO(2) orbit, and how far features move along it."""
-    source = ProceduralSource(len(manifest.objects), manifest.classes, manifest.seed)
+    source = ProceduralSource(
+        len(manifest.objects),
+        manifest.classes,
+        manifest.seed,
+        manifest.source["class_colors"],
+    )
     names = [manifest.objects[i].split("/")[0] for i in manifest.split["val"]]
     index = manifest.split["val"][names.index("chair") if "chair" in names else 0]
     angles = np.linspace(-math.pi / 2, math.pi / 2, _ORBIT_STEPS + 1)

@@ -24,6 +24,7 @@ def render(
     objects: str = "procedural",
     num_objects: int = 1000,
     classes: list[str] | Literal["demo"] | None = None,
+    class_colors: bool = False,
     recipe: dict[str, Any] = {},  # noqa: B006 (shown by --help, never changed)
     layout: Literal["shards", "folder"] = "shards",
     seed: int = 0,
@@ -38,6 +39,7 @@ def render(
         objects: procedural, shapenet:ROOT, or a folder CLASS/OBJECT.{obj,glb,ply,stl}.
         num_objects: How many procedural objects, the classes in turn.
         classes: Only these classes; "demo" names twelve procedural ones that are easy to tell.
+        class_colors: Paint all procedural objects of a class alike, which is easier to learn from.
         recipe: Entries of the scene recipe that differ from 3DIEBench's, such as image_size.
         layout: shards (WebDataset), or folder (the published 3DIEBench layout).
         seed: Seed of objects, latents and split.
@@ -45,7 +47,7 @@ def render(
         objects_per_shard: Objects in one shard.
         num_workers: Rendering processes; by default the cores of this process.
     """
-    source = open_objects(objects, num_objects, classes, seed)
+    source = open_objects(objects, num_objects, classes, seed, class_colors)
     manifest = generate(
         source,
         Recipe.from_dict(recipe),
@@ -64,7 +66,11 @@ def render(
 
 
 def open_objects(
-    objects: str, num_objects: int, classes: list[str] | Literal["demo"] | None, seed: int
+    objects: str,
+    num_objects: int,
+    classes: list[str] | Literal["demo"] | None,
+    seed: int,
+    class_colors: bool,
 ) -> ObjectSource:
     """The objects that a user names; arguments as :func:`render`'s.
 
@@ -74,7 +80,7 @@ def open_objects(
     kind, _, root = objects.partition(":")
     if objects == "procedural":
         names = DEMO_CLASSES if classes == "demo" else classes or CLASSES
-        return ProceduralSource(num_objects, names, seed)
+        return ProceduralSource(num_objects, names, seed, class_colors)
     if classes == "demo":
         raise UserError("classes: demo names procedural classes: give a list of your own")
     if kind == "shapenet" and root:

@@ -25,8 +25,9 @@ class ActionLinear(nn.Module):
         self.action_dim, self.in_dim = action_dim, in_dim
         # row o holds W_0[o], W_1[o], ... so that the outer products need no transposition
         self.weight = nn.Parameter(torch.empty(out_dim or in_dim, action_dim * in_dim))
-        # what nn.Linear(action_dim, out_dim · in_dim) would draw, as the hypernetwork's layer is
-        nn.init.uniform_(self.weight, -(action_dim**-0.5), action_dim**-0.5)
+        # unit actions keep the scale of the embedding; the default of the hypernetwork's layer,
+        # uniform within action_dim ** -0.5, would make predictions sqrt(in_dim / 12) times larger
+        nn.init.uniform_(self.weight, -((3 / in_dim) ** 0.5), (3 / in_dim) ** 0.5)
 
     def forward(self, x: Tensor, action: Tensor) -> Tensor:
         """Transform ``x (B, in_dim)`` by actions ``(B, K)``; returns ``(B, out_dim)``."""

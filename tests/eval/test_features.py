@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from eval import cache
+from eval import chunks
 from eval.cache import META, FeatureSet, read_features
 from eval.features import extract
 from ssl_equiv.data.module import ViewDataModule
@@ -122,7 +122,7 @@ def test_names_keep_models_apart(folder_dataset: Path, tmp_path: Path) -> None:
 def test_an_interrupted_pass_goes_on(
     folder_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache, "_CHUNK_BYTES", 1)
+    monkeypatch.setattr(chunks, "_CHUNK_BYTES", 1)
     data = _data(folder_dataset)
     total = len(data.source.split["train"]) * 5
     expected = _extract(Network(), data, tmp_path / "whole")
@@ -140,7 +140,7 @@ def test_an_interrupted_pass_goes_on(
 def test_leftovers_of_another_model_are_not_mixed_in(
     folder_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache, "_CHUNK_BYTES", 1)
+    monkeypatch.setattr(chunks, "_CHUNK_BYTES", 1)
     data = _data(folder_dataset)
     with pytest.raises(RuntimeError, match="power cut"):
         _extract(Network(seed=1, fail_after=20), data, tmp_path)

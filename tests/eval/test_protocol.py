@@ -1,13 +1,20 @@
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
 
 from eval.cache import FeatureSet
 from eval.probe import ProbeRecipe
-from eval.protocol import ActionRegression, LinearClassification, Measurement, Task, evaluate
+from eval.protocol import (
+    ActionRegression,
+    LinearClassification,
+    Measurement,
+    Task,
+    evaluate,
+    standard_evaluators,
+)
 from ssl_equiv.errors import UserError
 from tests.eval.fakes import equivariant, feature_set
 
@@ -61,8 +68,6 @@ def test_the_hash_names_all_that_matters(sets: tuple[FeatureSet, FeatureSet]) ->
 
 
 def test_any_evaluator_can_be_plugged_in(sets: tuple[FeatureSet, FeatureSet]) -> None:
-    from dataclasses import dataclass
-
     @dataclass(frozen=True)
     class Norm:
         power: float = 2.0
@@ -74,6 +79,19 @@ def test_any_evaluator_can_be_plugged_in(sets: tuple[FeatureSet, FeatureSet]) ->
 
     rows = evaluate(*sets, evaluators=[Norm(power=1.0)], parts=["equi"], seeds=[7])
     assert [(r.metric, r.part, r.seed, r.baseline) for r in rows] == [("norm", "equi", 7, None)]
+
+
+def test_a_diverging_probe_is_reported(sets: tuple[FeatureSet, FeatureSet]) -> None:
+    wild = ActionRegression(recipe=replace(TINY, lr=1e30))
+    with pytest.raises(UserError, match="training diverged"):
+        evaluate(*sets, evaluators=[wild], seeds=1)
+
+
+def test_standard_evaluators() -> None:
+    linear, *regressors = standard_evaluators("quick", ["rotation", "translation"])
+    assert isinstance(linear, LinearClassification)
+    assert [regressor.factor for regressor in regressors] == ["rotation", "translation"]
+    assert standard_evaluators()[0].recipe.epochs == 300  # type: ignore[attr-defined]
 
 
 def test_bad_input_is_one_clear_line(sets: tuple[FeatureSet, FeatureSet]) -> None:
