@@ -26,6 +26,7 @@ bench: $(READY)  ## every benchmark; results in benchmarks/results
 	done
 
 docs: $(READY)  ## API pages in build/docs
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[docs]"
 	$(BIN)/python -m pdoc -o build/docs ssl_equiv data_gen eval
 
 $(READY): pyproject.toml constraints.txt

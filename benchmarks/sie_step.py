@@ -1,8 +1,8 @@
 """A SIE training step over the bare backbone's step on the same two batches.
 
 ``python -m benchmarks.sie_step`` writes ``benchmarks/results/sie_step.json``. Both sides run the
-Both sides run the same ResNet-18 forward, backward and fused Adam; SIE adds projectors, predictor
-turns, so that a drift of the machine meets both.
+same ResNet-18 forward, backward and fused Adam; SIE adds projectors, predictor and loss. The two
+take turns, so that a drift of the machine meets both.
 """
 
 from __future__ import annotations

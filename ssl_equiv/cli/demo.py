@@ -10,11 +10,11 @@ import torch
 from rich.console import Console
 
 from eval.features import extract
-from eval.protocol import QUICK, ActionRegression, Evaluator, LinearClassification, evaluate
-from eval.report.demo import write_demo_report
+from eval.protocol import evaluate, standard_evaluators
 from eval.results import RESULTS, Result, results_table, write_results
 from ssl_equiv.cli import evaluate as evaluation
 from ssl_equiv.cli import generate, pretrain
+from ssl_equiv.cli.demo_report import write_demo_report
 from ssl_equiv.data.module import ViewDataModule
 from ssl_equiv.errors import UserError
 from ssl_equiv.export import export_timm, open_backbone
@@ -95,9 +95,16 @@ def _judge(name: str, source: str, data: Path, run: Path) -> list[Result]:
         extract(backbone, views, run / "eval", split=split, name=name, trainer_options=options)
         for split in ("train", "val")
     )
-    evaluators: list[Evaluator] = [LinearClassification(QUICK), ActionRegression("rotation", QUICK)]
     parts = ["all"] if name == "random" else None  # columns of random features are all alike
-    return evaluate(train, val, evaluators=evaluators, parts=parts, seeds=_SEEDS, model=name)
+    return evaluate(
+        train,
+        val,
+        evaluators=standard_evaluators("quick"),
+        parts=parts,
+        seeds=_SEEDS,
+        model=name,
+        progress=True,
+    )
 
 
 def fast_precision() -> str:

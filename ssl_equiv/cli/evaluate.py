@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from eval.features import extract
-from eval.protocol import PUBLISHED, QUICK, ActionRegression, LinearClassification, evaluate
+from eval.protocol import evaluate, standard_evaluators
 from eval.results import RESULTS, Result, summarise, write_results
 from ssl_equiv.data.module import ViewDataModule
 from ssl_equiv.errors import UserError
@@ -75,14 +75,10 @@ def judge(
         extract(backbone, views, out, split=split, trainer_options=options, progress=progress)
         for split in ("train", "val")
     )
-    how = {"published": PUBLISHED, "quick": QUICK}[recipe]
     rows = evaluate(
         train,
         val,
-        evaluators=[
-            LinearClassification(how),
-            *(ActionRegression(factor, how) for factor in factors),
-        ],
+        evaluators=standard_evaluators(recipe, factors),
         parts=parts,
         seeds=seeds,
         model=model,

@@ -117,14 +117,14 @@ DIEBENCH_T = LatentSchema((*DIEBENCH.factors, Factor("translation", "Translation
 """3DIEBench-T: the same with a translation appended (EquiCaps, arXiv 2506.09895)."""
 
 
-def published_schema(width: int) -> LatentSchema:
-    """The schema of a published latent vector of ``width`` numbers (7 or 10)."""
+def published_schema(width: int, where: str) -> LatentSchema:
+    """The schema of a published latent vector of ``width`` numbers (7 or 10), read from a file."""
     for schema in (DIEBENCH, DIEBENCH_T):
         if schema.width == width:
             return schema
     raise UserError(
-        f"latent vectors of {width} numbers: 3DIEBench has {DIEBENCH.width} and 3DIEBench-T "
-        f"{DIEBENCH_T.width}; a data set with other factors needs a manifest.json"
+        f"{where} holds a latent vector of {width} numbers: 3DIEBench has {DIEBENCH.width}, "
+        f"3DIEBench-T {DIEBENCH_T.width}; a data set with other factors needs a manifest.json"
     )
 
 

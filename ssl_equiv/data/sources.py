@@ -209,8 +209,8 @@ class FolderSource(Source):
         if (self.root / MANIFEST).exists():
             self.schema = Manifest.read(self.root).schema
         else:
-            latent = load_array(first / "latent_0.npy")
-            self.schema = published_schema(latent.shape[-1] if latent.ndim else 0)
+            path = first / "latent_0.npy"
+            self.schema = published_schema(load_array(path).size, str(path))
 
     @property
     def fingerprint(self) -> str:
