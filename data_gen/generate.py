@@ -34,7 +34,7 @@ from data_gen.render import EmbreeRenderer
 from data_gen.scene import Recipe, sample_latents
 from data_gen.sources import ObjectSource
 from data_gen.writers import FolderWriter, RenderedObject, ShardWriter, Writer, array_bytes
-from ssl_equiv.data.record import MANIFEST, Manifest
+from ssl_equiv.data.record import MANIFEST, Manifest, split_objects
 from ssl_equiv.errors import UserError
 from ssl_equiv.files import atomic_write, make_directory, read_json, write_json
 
@@ -74,6 +74,10 @@ def generate(
     Raises:
         UserError: ``out`` holds another data set or cannot be written, or a mesh is unusable.
     """
+    if not 0 <= val_fraction < 1:
+        raise UserError(f"val_fraction is {val_fraction}: choose at least 0 and less than 1")
+    if objects_per_shard < 1:
+        raise UserError(f"objects_per_shard is {objects_per_shard}: choose at least 1")
     out = make_directory(out)
     names = ["/".join(source.ref(i)) for i in range(len(source))]
     plan = {
@@ -121,26 +125,6 @@ def generate(
         _write_split_files(out, manifest)
     write_json(out / MANIFEST, manifest.to_dict())
     return manifest
-
-
-def split_objects(names: Sequence[str], val_fraction: float, seed: int) -> dict[str, list[int]]:
-    """Hold out a share of every class's objects, chosen by a hash of seed and name.
-
-    Returns:
-        Sorted object indices of ``train`` and ``val``.
-    """
-    of_class: dict[str, list[int]] = {}
-    for index, name in enumerate(names):
-        of_class.setdefault(name.split("/")[0], []).append(index)
-    val: list[int] = []
-    for members in of_class.values():
-        members.sort(key=lambda i: hashlib.sha256(f"{seed}:{names[i]}".encode()).digest())
-        val += members[: round(val_fraction * len(members))]
-    held_out = set(val)
-    return {
-        "train": [i for i in range(len(names)) if i not in held_out],
-        "val": sorted(val),
-    }
 
 
 def encode_jpeg(image: np.ndarray) -> bytes:

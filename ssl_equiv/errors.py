@@ -12,7 +12,8 @@ def user_error(error: BaseException | None) -> UserError | None:
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         if isinstance(error, UserError):
-            return error
+            # a loader's worker sends its whole traceback as the message; the last line counts
+            return UserError(str(error).rsplit("errors.UserError: ", 1)[-1])
         seen.add(id(error))
         error = error.__cause__ or error.__context__
     return None

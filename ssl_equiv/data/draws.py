@@ -76,7 +76,7 @@ class TrainSampler:
         world_size: Number of processes, W.
 
     Raises:
-        UserError: fewer objects than one global batch.
+        UserError: fewer than 2 objects in a batch, or fewer objects than one global batch.
     """
 
     def __init__(
@@ -85,10 +85,10 @@ class TrainSampler:
         self.objects, self.batch_size, self.seed = objects, batch_size, seed
         self.rank, self.world_size = rank, world_size
         self.epoch = self.first_batch = 0
-        if len(self) == 0:
+        if batch_size < 2 or len(self) == 0:
             raise UserError(
-                f"{len(objects)} training objects do not fill one batch of "
-                f"{batch_size} x {world_size} processes: lower data.batch_size"
+                f"{len(objects)} training objects for {world_size} processes: statistics over a "
+                "batch need 2 at least for each process"
             )
 
     def __len__(self) -> int:

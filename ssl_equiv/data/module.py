@@ -103,9 +103,14 @@ class ViewDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> ViewLoader:
         """Shuffled batches of ``num_views`` views; incomplete batches are left out."""
-        sampler = TrainSampler(
-            self.source.split["train"], self.batch_size, self.seed, *self._process()
-        )
+        objects, (rank, world_size) = self.source.split["train"], self._process()
+        batch_size = min(self.batch_size, len(objects) // world_size)
+        if 1 < batch_size < self.batch_size:
+            rank_zero_warn(
+                f"data.batch_size is lowered from {self.batch_size} to {batch_size}: the data set "
+                f"has {len(objects)} training objects for {world_size} processes"
+            )
+        sampler = TrainSampler(objects, batch_size, self.seed, rank, world_size)
         return ViewLoader(sampler, self._loader(sampler, self.num_views, persistent=True))
 
     def all_views_dataloader(self, split: str, batch_size: int | None = None) -> Any:

@@ -8,6 +8,7 @@ group elements by a :class:`LatentSchema`, so no reader knows which column is an
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -239,6 +240,26 @@ def describe(index: int, class_name: str, object_id: str, label: int) -> bytes:
     return json.dumps(
         {"index": index, "class": class_name, "object": object_id, "label": label}
     ).encode()
+
+
+def split_objects(names: Sequence[str], val_fraction: float, seed: int) -> dict[str, list[int]]:
+    """Hold out a share of every class's objects, chosen by a hash of seed and name.
+
+    Returns:
+        Sorted object indices of ``train`` and ``val``.
+    """
+    of_class: dict[str, list[int]] = {}
+    for index, name in enumerate(names):
+        of_class.setdefault(name.split("/")[0], []).append(index)
+    val: list[int] = []
+    for members in of_class.values():
+        members.sort(key=lambda i: hashlib.sha256(f"{seed}:{names[i]}".encode()).digest())
+        val += members[: round(val_fraction * len(members))]
+    held_out = set(val)
+    return {
+        "train": [i for i in range(len(names)) if i not in held_out],
+        "val": sorted(val),
+    }
 
 
 def check_latents(latents: Tensor, width: int, where: str) -> None:

@@ -24,6 +24,7 @@ from ssl_equiv.data.record import (
     index_name,
     latents_member,
     published_schema,
+    split_objects,
     view_member,
 )
 from ssl_equiv.errors import UserError
@@ -173,8 +174,8 @@ class FolderSource(Source):
     """The published layout ``SYNSET/OBJ/image_{i}.jpg`` with ``latent_{i}.npy``.
 
     Split files ``{train,val}_images.npy`` in the root (arrays of ``SYNSET/OBJ``) are honoured;
-    without them every fifth object, by a hash of its name, is for validation. A ``manifest.json``,
-    where present, names the latents; else their width decides between 3DIEBench and 3DIEBench-T.
+    without them a fifth of each class, by a hash of the names, is for validation. A
+    ``manifest.json``, where present, names the latents; else their width decides between 3DIEBench and 3DIEBench-T.
 
     Raises:
         UserError: no objects, or a split names an object that is not there.
@@ -194,8 +195,8 @@ class FolderSource(Source):
             self.objects = tuple(
                 sorted(f"{a.name}/{b.name}" for a in _folders(self.root) for b in _folders(a))
             )
-            held_out = np.array([_fifth(name) for name in self.objects], dtype=bool)
-            self.split = {"train": np.flatnonzero(~held_out), "val": np.flatnonzero(held_out)}
+            held_out = split_objects(self.objects, 0.2, seed=0)
+            self.split = {name: np.array(i, dtype=np.int64) for name, i in held_out.items()}
         if not self.objects:
             raise UserError(
                 f"{self.root} holds no {MANIFEST} and no SYNSET/OBJ folders with image_0.jpg: "
@@ -265,7 +266,3 @@ def open_source(root: str | os.PathLike[str]) -> Source:
 
 def _folders(parent: Path) -> list[Path]:
     return [path for path in parent.iterdir() if path.is_dir() and not path.name.startswith(".")]
-
-
-def _fifth(name: str) -> bool:
-    return hashlib.sha256(name.encode()).digest()[0] < 256 // 5

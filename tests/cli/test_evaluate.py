@@ -71,6 +71,10 @@ def test_a_damaged_image(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     args = ["eval", "--model", "timm:test_resnet", "--data", str(data), *QUICK]
     assert cli.main([*args, "--out", str(tmp_path / "out")]) == 2
     assert "image_2.jpg is not a whole JPEG image" in capsys.readouterr().err
+    assert cli.main([*args, "--out", str(tmp_path / "out"), "--num_workers", "1"]) == 2
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    assert "image_2.jpg is not a whole JPEG image" in error
     skip = ["--out", str(tmp_path / "skipped"), "--skip_bad_images", "true"]
     assert cli.main([*args, *skip]) == 0
     victim.write_bytes(whole)

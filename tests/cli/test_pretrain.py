@@ -125,7 +125,7 @@ BAD = [
     (["--model.optimizer.lr", "fast"], "model.optimizer.lr: expected float, got fast"),
     (["--data.batchsize", "3"], "unknown key data.batchsize: did you mean data.batch_size?"),
     (["--data.num_views", "9"], "data.num_views is 9, but the objects in"),
-    (["--data.batch_size", "999"], "training objects do not fill one batch of 999"),
+    (["--data.batch_size", "1"], "statistics over a batch need 2 at least"),
     (["--data.root", "absent"], "data.root: absent is not a folder"),
     (["--trainer.maxsteps", "3"], "unknown key trainer.maxsteps: did you mean trainer.max_steps"),
     (["--model.factors", "[shape]"], "asks for the factor 'shape', but the data set has rotation"),

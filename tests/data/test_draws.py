@@ -60,7 +60,7 @@ def test_a_sampler_starts_where_it_is_told() -> None:
 
 
 def test_too_few_objects() -> None:
-    with pytest.raises(UserError, match="3 training objects do not fill one batch of 2 x 2"):
+    with pytest.raises(UserError, match="3 training objects for 2 processes"):
         TrainSampler(np.arange(3), 2, seed=0, rank=0, world_size=2)
 
 

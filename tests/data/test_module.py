@@ -132,6 +132,13 @@ def test_images_of_different_sizes(tmp_path: Path) -> None:
         dataset.__getitems__([Draw(0, 0), Draw(0, 1)])
 
 
+def test_a_batch_larger_than_the_data_is_lowered(folder_dataset: Path) -> None:
+    data = ViewDataModule(str(folder_dataset), batch_size=1024, num_workers=0)
+    with pytest.warns(UserWarning, match="batch_size is lowered from 1024 to 15"):
+        (batch,) = data.train_dataloader()
+    assert len(batch.index) == 15
+
+
 def test_more_views_than_there_are(folder_dataset: Path) -> None:
     with pytest.raises(
         UserError, match=r"data\.num_views is 6, but the objects in .* have 5 views"

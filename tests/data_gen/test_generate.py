@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_gen.generate import generate, split_objects
+from data_gen.generate import generate
 from data_gen.scene import Recipe
 from data_gen.sources import ProceduralSource
 from ssl_equiv import cli
+from ssl_equiv.data.record import split_objects
 from ssl_equiv.data.sources import open_source
 from ssl_equiv.errors import UserError
 
@@ -140,16 +141,23 @@ def test_bad_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         (["--objects", str(tmp_path)], "has no meshes"),
         (["--objects", "shapenet:" + str(tmp_path)], "name the root of ShapeNetCore v2"),
         (["--num-objects", "many"], "num_objects: expected int, got many"),
+        (["--val_fraction", "1.5"], "val_fraction is 1.5: choose at least 0 and less than 1"),
+        (["--objects_per_shard", "0"], "objects_per_shard is 0: choose at least 1"),
     ):
         assert cli.main(["generate", *out, *args]) == 2
         assert message in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
 
 
-def test_a_broken_mesh_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("workers", ["0", pytest.param("2", marks=pytest.mark.slow)])
+def test_a_broken_mesh_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], workers: str
+) -> None:
     (tmp_path / "meshes" / "cup").mkdir(parents=True)
-    (tmp_path / "meshes" / "cup" / "one.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\n")
+    for name in ("one", "two"):
+        (tmp_path / "meshes" / "cup" / f"{name}.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\n")
     args = ["--objects", str(tmp_path / "meshes"), "--out", str(tmp_path / "out")]
-    assert cli.main(["generate", *args, "--num_workers", "0"]) == 2
-    assert "one.obj" in capsys.readouterr().err
+    assert cli.main(["generate", *args, "--num_workers", workers]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "one.obj" in line
     assert not list((tmp_path / "out").glob("shard*"))
