@@ -43,7 +43,7 @@ def demo() -> str:
         lines.append(f"| {model} | {part} | {' | '.join(figures)} |")
     floors = [cells[(*names[0], metric)].baseline or 0.0 for metric in METRICS]
     lines.append(
-        "| constant predictor | | " + " | ".join(f"{floor:.3g}" for floor in floors) + " |"
+        "| constant predictor | | " + " | ".join(f"{floor + 0:.3f}" for floor in floors) + " |"
     )
     return "\n".join(lines)
 

@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Checkpoint
 
 from ssl_equiv.checkpoint import CHECKPOINTS, LAST
 
 
-class SaveCheckpoints(pl.Callback):
+class SaveCheckpoints(Checkpoint):
     """Keep ``RUN/checkpoints/last.ckpt`` up to date.
+
+    Being a ``Checkpoint``, it runs after all other callbacks: their state is that of the same step.
 
     Args:
         run: Run directory.
@@ -23,13 +26,18 @@ class SaveCheckpoints(pl.Callback):
         self._saved_step = -1
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        """Save where the step count says so, once per optimiser step."""
+        """Save where the step count says so, once per optimiser step, and after the last."""
         step = trainer.global_step
-        if step % self.every_n_steps == 0 and step != self._saved_step:
+        # the last state is saved here rather than at the end of training: Lightning continues
+        # exactly from a state in the middle of its loop, not from one it has already left
+        last = step == trainer.max_steps or (
+            trainer.is_last_batch and trainer.current_epoch + 1 == trainer.max_epochs
+        )
+        if (last or step % self.every_n_steps == 0) and step != self._saved_step:
             self._save(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Save the final state."""
+        """Save where something else ended the run."""
         if trainer.global_step != self._saved_step:
             self._save(trainer)
 

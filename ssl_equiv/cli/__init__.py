@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _no_advertisement(record: logging.LogRecord) -> bool:
-    return "litlogger" not in str(record.msg) and "`weights_only` was not set" not in str(
+    return "Tip: For seamless" not in str(record.msg) and "`weights_only` was not set" not in str(
         record.msg
     )
 

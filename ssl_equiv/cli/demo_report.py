@@ -114,7 +114,7 @@ def _table(rows: Sequence[Result]) -> str:
     floors = [
         ""
         if (row := find.get((*names[0], metric))) is None or row.baseline is None
-        else f"{row.baseline:.3g}"
+        else f"{row.baseline:.3f}"
         for metric in _METRICS
     ]
     body.append(["constant predictor", "", *floors])

@@ -119,7 +119,6 @@ def main(args: list[str]) -> None:
             "use_distributed_sampler": False,  # the data module shares out the objects itself
             "limit_val_batches": 0,
             "num_sanity_val_steps": 0,
-            "enable_checkpointing": False,
         },
         save_config_callback=None,
         load_from_checkpoint_support=False,

@@ -175,7 +175,8 @@ class FolderSource(Source):
 
     Split files ``{train,val}_images.npy`` in the root (arrays of ``SYNSET/OBJ``) are honoured;
     without them a fifth of each class, by a hash of the names, is for validation. A
-    ``manifest.json``, where present, names the latents; else their width decides between 3DIEBench and 3DIEBench-T.
+    ``manifest.json``, where present, names the latents; else their width decides between
+    3DIEBench and 3DIEBench-T.
 
     Raises:
         UserError: no objects, or a split names an object that is not there.

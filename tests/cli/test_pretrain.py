@@ -76,6 +76,16 @@ def test_a_continued_run_is_bitwise_the_whole_one(
     assert read_metrics(tmp_path / "run")["train/loss"] == read_metrics(whole)["train/loss"]
 
 
+def test_a_continued_run_with_gradient_accumulation(data: Path, tmp_path: Path) -> None:
+    more = ["--trainer.accumulate_grad_batches", "2"]
+    assert pretrain(data, tmp_path / "whole", 5, *more) == 0
+    for steps in (1, 2, 5):
+        assert pretrain(data, tmp_path / "cut", steps, *more) == 0
+    want, have = weights(tmp_path / "whole"), weights(tmp_path / "cut")
+    for name, value in want.items():
+        assert torch.equal(have[name], value), name
+
+
 @pytest.mark.slow
 def test_a_killed_run_is_bitwise_the_whole_one(data: Path, whole: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
