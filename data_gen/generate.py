@@ -78,6 +78,8 @@ def generate(
         raise UserError(f"val_fraction is {val_fraction}: choose at least 0 and less than 1")
     if objects_per_shard < 1:
         raise UserError(f"objects_per_shard is {objects_per_shard}: choose at least 1")
+    if seed < 0 or (num_workers is not None and num_workers < 0):
+        raise UserError("seed and num_workers must be 0 or more")
     out = make_directory(out)
     names = ["/".join(source.ref(i)) for i in range(len(source))]
     plan = {
@@ -94,9 +96,9 @@ def generate(
     for left in out.rglob(".*.partial"):  # by a run that was killed
         shutil.rmtree(left) if left.is_dir() else left.unlink()
     writer: Writer = (
-        ShardWriter(out, len(names), objects_per_shard)
+        ShardWriter(out, len(names), recipe.num_views, objects_per_shard)
         if layout == "shards"
-        else FolderWriter(out, len(names), 1)
+        else FolderWriter(out, len(names), recipe.num_views, 1)
     )
     units = writer.units()
     todo = [u for u in units if not writer.done(u, names[u.start : u.stop])]
@@ -204,7 +206,7 @@ def _claim(out: Path, plan: dict[str, Any]) -> None:
     """Write the plan, or check that the folder's own is the same."""
     path = out / PLAN
     if not path.exists():
-        if any(out.iterdir()):
+        if any(not path.name.endswith(".partial") for path in out.iterdir()):
             raise UserError(
                 f"{out} is not empty and holds no {PLAN} of the generator: choose another folder"
             )

@@ -28,7 +28,7 @@ from ssl_equiv.data.record import (
     object_key,
     view_member,
 )
-from ssl_equiv.files import atomic_write, make_directory, writing
+from ssl_equiv.files import atomic_write, load_array, make_directory, writing
 
 
 @dataclass(frozen=True)
@@ -65,12 +65,13 @@ class Writer(ABC):
     Args:
         root: Folder of the data set.
         num_objects: Objects in the data set.
+        num_views: Views of each.
         unit: Objects per unit.
     """
 
-    def __init__(self, root: Path, num_objects: int, unit: int) -> None:
+    def __init__(self, root: Path, num_objects: int, num_views: int, unit: int) -> None:
         self.root = make_directory(root)
-        self.num_objects, self.unit = num_objects, unit
+        self.num_objects, self.num_views, self.unit = num_objects, num_views, unit
 
     def units(self) -> list[range]:
         """Object indices of every unit."""
@@ -97,9 +98,16 @@ class ShardWriter(Writer):
         return self.root / f"shard-{first // self.unit:06d}.tar"
 
     def done(self, unit: range, names: Sequence[str]) -> bool:
-        """The index is written after its tar, so its presence says that both are whole."""
+        """Whether tar and index are there and every member has the index's checksum."""
         path = self._path(unit.start)
-        return path.exists() and (self.root / index_name(path.name)).exists()
+        index = self.root / index_name(path.name)
+        if not (path.exists() and index.exists()):
+            return False
+        data = memoryview(path.read_bytes())
+        return all(
+            zlib.crc32(data[offset : offset + size]) == checksum
+            for offset, size, checksum in load_array(index).reshape(-1, 3).tolist()
+        )
 
     def write(self, objects: Sequence[RenderedObject]) -> None:
         """Write one shard; equal objects give equal bytes."""
@@ -134,16 +142,20 @@ class FolderWriter(Writer):
     """The published layout: ``CLASS/OBJECT/image_{i}.jpg`` and ``latent_{i}.npy``."""
 
     def done(self, unit: range, names: Sequence[str]) -> bool:
-        """Whether all of the unit's folders are there."""
-        return all((self.root / name).is_dir() for name in names)
+        """Whether all of the unit's files are there, none of them empty."""
+        files = [
+            self.root / name / file
+            for name in names
+            for view in range(self.num_views)
+            for file in (f"image_{view}.jpg", f"latent_{view}.npy")
+        ]
+        return all(path.is_file() and path.stat().st_size > 0 for path in files)
 
     def write(self, objects: Sequence[RenderedObject]) -> None:
         """Write each object's folder under a temporary name, then rename it."""
         for item in objects:
             final = self.root / item.class_name / item.object_id
             temporary = final.with_name(f".{final.name}.partial")
-            if final.is_dir():
-                continue
             with writing(final):
                 shutil.rmtree(temporary, ignore_errors=True)
                 temporary.mkdir(parents=True)
@@ -152,6 +164,8 @@ class FolderWriter(Writer):
                         (temporary / f"image_{view}.jpg").write_bytes(image)
                         latent = array_bytes(item.latents[view])
                         (temporary / f"latent_{view}.npy").write_bytes(latent)
+                    if final.exists():  # incomplete, else it would not be written
+                        shutil.rmtree(final)
                     os.replace(temporary, final)
                 except BaseException:
                     shutil.rmtree(temporary, ignore_errors=True)

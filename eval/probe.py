@@ -178,14 +178,15 @@ class StackedProbe(pl.LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam over the stack."""
         optimizer = torch.optim.Adam(self.net.parameters(), lr=self.recipe.lr, fused=True)
-        if self.recipe.schedule == "constant":
+        steps = len(self.draws)
+        if self.recipe.schedule == "constant" or steps < 4:
             return optimizer
         # without the warm-up a short recipe loses most of what it gains
         scheduler = torch.optim.lr_scheduler.OneCycleLR(
             optimizer,
             max_lr=self.recipe.lr,
-            total_steps=len(self.draws),
-            pct_start=0.1,
+            total_steps=steps,
+            pct_start=max(0.1, 2.5 / steps),  # its warm-up must last more than one step
             cycle_momentum=False,
         )
         every_step = {"scheduler": scheduler, "interval": "step"}

@@ -55,7 +55,7 @@ def read_checkpoint(path: str | os.PathLike[str], map_location: Any = "cpu") -> 
             f"{os.fspath(path)} holds pickled objects, which are never loaded: save tensors and "
             "plain values only"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
+    except Exception as error:  # whatever a damaged file makes of the reader
         raise UserError(
             f"{os.fspath(path)} is not a readable checkpoint: it may be cut short; take another"
         ) from error
@@ -104,10 +104,22 @@ class PretrainedMethod:
         checkpoint = read_checkpoint(self.path)
         if "ssl_equiv" not in checkpoint or "state_dict" not in checkpoint:
             raise UserError(f"{self.path} was not written by 'ssl-equiv pretrain': import it first")
+        try:
+            self._open(checkpoint)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise UserError(
+                f"{self.path} lacks or misstates {error}: it is damaged or of another version"
+            ) from error
+
+    def _open(self, checkpoint: dict[str, Any]) -> None:
         stored = checkpoint["ssl_equiv"]
+        arguments = dict(checkpoint["hyper_parameters"])
+        # the weights come from the checkpoint: neither download others nor compile for a look
+        arguments["backbone"] = {**arguments["backbone"], "pretrained": False}
+        arguments["compile"] = False
         self.description: dict[str, Any] = {
             "class_path": stored["class_path"],
-            "init_args": checkpoint["hyper_parameters"],
+            "init_args": arguments,
         }
         self.method: Method = instantiate(Method, self.description)
         load_weights(self.method, checkpoint["state_dict"], str(self.path))

@@ -23,7 +23,9 @@ def writing(path: str | os.PathLike[str]) -> Iterator[None]:
     """Turn the operating system's refusals while writing ``path`` into one clear line."""
     try:
         yield
-    except OSError as error:
+    except UserError:
+        raise
+    except Exception as error:
         reason = {
             errno.ENOSPC: "the disk is full: free some space and run the same command again",
             errno.EDQUOT: "the disk quota is used up: free some space and run it again",
@@ -31,11 +33,25 @@ def writing(path: str | os.PathLike[str]) -> Iterator[None]:
             errno.EPERM: "no permission to write there: choose another place or change its rights",
             errno.EROFS: "the file system is read-only: choose another place",
             errno.ENOTDIR: "a part of this path is a file, not a folder: choose another place",
+            errno.ENOENT: "there is no such place: choose another",
+            errno.EFBIG: "the file is larger than the file system allows: choose another place",
+            errno.EIO: "the disk reports an error: choose another place",
             errno.EEXIST: "a file stands where a folder is needed: choose another place",
-        }.get(error.errno or 0)
+        }.get(_system_error(error))
         if reason is None:
             raise
         raise UserError(f"cannot write {os.fspath(path)}: {reason}") from error
+
+
+def _system_error(error: BaseException | None) -> int:
+    """The ``errno`` behind an exception: libraries wrap it, or tell it in words alone."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno:
+            return error.errno
+        if "No space left on device" in str(error):
+            return errno.ENOSPC
+        error = error.__cause__ or error.__context__
+    return 0
 
 
 @contextlib.contextmanager
@@ -96,16 +112,17 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         ) from error
 
 
-def load_array(path: str | os.PathLike[str]) -> np.ndarray:
-    """Load one ``.npy`` array, never unpickling.
+def load_array(path: str | os.PathLike[str] | IO[bytes], name: str | None = None) -> np.ndarray:
+    """Load one ``.npy`` array, never unpickling; ``name`` is told in place of an open file.
 
     Raises:
         UserError: the file is missing, cut short, not an array, or needs pickle.
     """
+    where = name or os.fspath(path)  # type: ignore[arg-type]
     try:
         array = np.load(path, allow_pickle=False)
     except FileNotFoundError as error:
-        raise UserError(f"{os.fspath(path)} does not exist") from error
+        raise UserError(f"{where} does not exist") from error
     except (OSError, ValueError, EOFError) as error:
         pickled = "allow_pickle" in str(error) or "pickle" in str(error).lower()
         reason = (
@@ -113,7 +130,7 @@ def load_array(path: str | os.PathLike[str]) -> np.ndarray:
             if pickled
             else "it is cut short or not a .npy array: copy or make it again"
         )
-        raise UserError(f"cannot read the array {os.fspath(path)}: {reason}") from error
+        raise UserError(f"cannot read the array {where}: {reason}") from error
     if not isinstance(array, np.ndarray):
-        raise UserError(f"{os.fspath(path)} is an archive, not one .npy array: name a .npy file")
+        raise UserError(f"{where} is an archive, not one .npy array: name a .npy file")
     return array

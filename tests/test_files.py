@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ssl_equiv.errors import UserError, user_error
-from ssl_equiv.files import atomic_write, load_array, make_directory, read_json, write_json
+from ssl_equiv.files import atomic_write, load_array, make_directory, read_json, write_json, writing
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
@@ -41,6 +41,13 @@ def test_the_systems_refusals_are_one_line(
     with pytest.raises(UserError, match=message), atomic_write(tmp_path / "x") as file:
         file.write(b"data")
     assert os.listdir(tmp_path) == []
+
+
+def test_a_full_disk_told_in_words(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="the disk is full"), writing(tmp_path):
+        raise RuntimeError("I/O error: No space left on device (os error 28)")
+    with pytest.raises(RuntimeError), writing(tmp_path):
+        raise RuntimeError("something else")
 
 
 def test_a_full_disk_for_real() -> None:

@@ -25,6 +25,10 @@ class SaveCheckpoints(Checkpoint):
         self.path, self.every_n_steps = run / CHECKPOINTS / LAST, every_n_steps
         self._saved_step = -1
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """The state at the start is saved already, or nothing: do not save it in mid-step."""
+        self._saved_step = trainer.global_step
+
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         """Save where the step count says so, once per optimiser step, and after the last."""
         step = trainer.global_step

@@ -15,7 +15,6 @@ COMMANDS = {
     "pretrain": "train a method on a data set",
     "eval": "linear probe and rotation R2 of a backbone on a data set",
     "export": "turn a backbone into a folder that timm loads",
-    "report": "one HTML page that compares runs",
 }
 _MODULES = {"eval": "evaluate"}
 _USAGE = "\n".join(
@@ -48,7 +47,10 @@ def main(argv: list[str] | None = None) -> int:
         return 130
     except Exception as error:
         # loaders' workers, process pools and parsers wrap what went wrong in exceptions of theirs
-        cause = user_error(error)
+        # "no such accelerator" and the like: Lightning's own words for what the user can mend
+        cause = user_error(error) or (
+            error if type(error).__name__ == "MisconfigurationException" else None
+        )
         if cause is None:
             raise
         print(f"error: {' '.join(str(cause).split())}", file=sys.stderr)

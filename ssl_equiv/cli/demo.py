@@ -17,7 +17,7 @@ from ssl_equiv.cli import generate, pretrain
 from ssl_equiv.cli.demo_report import write_demo_report
 from ssl_equiv.data.module import ViewDataModule
 from ssl_equiv.errors import UserError
-from ssl_equiv.export import export_timm, open_backbone
+from ssl_equiv.export import SIDECAR, export_timm, open_backbone
 from ssl_equiv.files import make_directory
 from ssl_equiv.parsing import call
 
@@ -43,6 +43,9 @@ def demo(out: str = "demo", num_objects: int = 960, steps: int = 800) -> None:
     console, start = Console(), time.perf_counter()
     root = make_directory(out)
     data, run, export = root / "data", root / "sie", root / "export"
+
+    if export.exists() and not (export / SIDECAR).is_file():
+        raise UserError(f"{export} is not an export of this demo: choose another --out")
 
     def stage(number: int, what: str) -> None:
         elapsed = time.perf_counter() - start

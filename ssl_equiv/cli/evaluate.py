@@ -32,7 +32,7 @@ def judge(
     factors: list[str] = ["rotation"],  # noqa: B006 (shown by --help, never changed)
     pretrained: bool = False,
     devices: int = 1,
-    precision: str = "32-true",
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true",
     batch_size: int = 256,
     num_workers: int | None = None,
     skip_bad_images: bool = False,

@@ -13,10 +13,16 @@ from pytorch_lightning.cli import LightningCLI
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
 from ssl_equiv.callbacks import OnlineProbe, SaveCheckpoints, StepProgress
-from ssl_equiv.checkpoint import CHECKPOINTS, LAST, AtomicCheckpointIO
+from ssl_equiv.checkpoint import (
+    CHECKPOINTS,
+    LAST,
+    AtomicCheckpointIO,
+    load_weights,
+    read_checkpoint,
+)
 from ssl_equiv.data.module import ViewDataModule
 from ssl_equiv.errors import UserError
-from ssl_equiv.files import atomic_write, make_directory
+from ssl_equiv.files import atomic_write, make_directory, writing
 from ssl_equiv.methods.base import Method
 from ssl_equiv.parsing import Parser
 
@@ -132,12 +138,15 @@ def main(args: list[str]) -> None:
         with atomic_write(cli.run / CONFIG) as file:
             file.write(yaml.safe_dump(cli.plain_config, sort_keys=False).encode())
     last = cli.run / CHECKPOINTS / LAST
-    cli.trainer.fit(
-        cli.model,
-        datamodule=cli.datamodule,
-        ckpt_path=last if cli.resumes else None,
-        weights_only=True,
-    )
+    if cli.resumes:  # tell which keys differ, before Lightning tells it in many lines
+        load_weights(cli.model, read_checkpoint(last).get("state_dict", {}), str(last))
+    with writing(cli.run):
+        cli.trainer.fit(
+            cli.model,
+            datamodule=cli.datamodule,
+            ckpt_path=last if cli.resumes else None,
+            weights_only=True,
+        )
 
 
 def differences(old: Any, new: Any, free: Set[str], name: str = "") -> Iterator[str]:

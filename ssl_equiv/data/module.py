@@ -80,6 +80,8 @@ class ViewDataModule(pl.LightningDataModule):
         super().__init__()
         if num_views < 1 or batch_size < 1:
             raise UserError("data.num_views and data.batch_size must be at least 1")
+        if num_workers is not None and num_workers < 0:
+            raise UserError(f"data.num_workers is {num_workers}: choose 0 or more")
         self.root, self.num_views, self.batch_size = root, num_views, batch_size
         self.preprocess, self.seed, self.skip_bad_images = preprocess, seed, skip_bad_images
         cores = len(os.sched_getaffinity(0))
@@ -111,7 +113,7 @@ class ViewDataModule(pl.LightningDataModule):
                 f"has {len(objects)} training objects for {world_size} processes"
             )
         sampler = TrainSampler(objects, batch_size, self.seed, rank, world_size)
-        return ViewLoader(sampler, self._loader(sampler, self.num_views, persistent=True))
+        return ViewLoader(sampler, self._loader(sampler, "train", self.num_views, persistent=True))
 
     def all_views_dataloader(self, split: str, batch_size: int | None = None) -> Any:
         """Every view of every object of a split once, in order, shared out to the processes."""
@@ -119,18 +121,24 @@ class ViewDataModule(pl.LightningDataModule):
             raise UserError(
                 f"{self.root} has no split {split!r}: it has {', '.join(self.source.split)}"
             )
+        if len(self.source.split[split]) == 0:
+            raise UserError(
+                f"{self.root} has no objects in its split {split!r}: generate it with a larger "
+                "val_fraction, or add split files"
+            )
         if batch_size is None:
             batch_size = max(1, 2 * self.batch_size // self.source.num_views)
         sampler = OrderedSampler(self.source.split[split], batch_size, *self._process())
-        return self._loader(sampler, None)
+        return self._loader(sampler, split, None)
 
     def on_after_batch_transfer(self, batch: ViewBatch, dataloader_idx: int) -> ViewBatch:
         """Normalise on the device: bytes travel, not floats."""
         return replace(batch, images=self.preprocess.normalize(batch.images))
 
     def _image_size(self) -> int:
-        first = int(self.source.split["train"][0])
-        return ViewDataset(self.source, self.preprocess, 1)[Draw(0, first)].images.shape[-1]
+        objects = self.source.split["train"]
+        dataset = ViewDataset(self.source, self.preprocess, objects, 1, skip_bad_images=True)
+        return dataset[Draw(0, int(objects[0]))].images.shape[-1]
 
     def _process(self) -> tuple[int, int]:
         if self.trainer is None:
@@ -138,10 +146,15 @@ class ViewDataModule(pl.LightningDataModule):
         return self.trainer.global_rank, self.trainer.world_size
 
     def _loader(
-        self, sampler: Any, num_views: int | None, persistent: bool = False
+        self, sampler: Any, split: str, num_views: int | None, persistent: bool = False
     ) -> DataLoader[ViewBatch]:
         dataset = ViewDataset(
-            self.source, self.preprocess, num_views, self.seed, self.skip_bad_images
+            self.source,
+            self.preprocess,
+            self.source.split[split],
+            num_views,
+            self.seed,
+            self.skip_bad_images,
         )
         return DataLoader(
             dataset,

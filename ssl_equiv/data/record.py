@@ -190,7 +190,7 @@ class Manifest:
             found = raw.get("format") if isinstance(raw, dict) else None
             raise UserError(f"{path} has format {found!r}, not {FORMAT!r}: generate it anew")
         try:
-            return cls(
+            manifest = cls(
                 objects=tuple(raw["objects"]),
                 num_views=int(raw["num_views"]),
                 image_size=int(raw["image_size"]),
@@ -204,6 +204,10 @@ class Manifest:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"{path} lacks or misstates {error}: generate it anew") from error
+        for name, members in manifest.split.items():
+            if members and not 0 <= min(members) <= max(members) < len(manifest.objects):
+                raise UserError(f"{path}: split {name!r} names objects that are not there: mend it")
+        return manifest
 
 
 def object_key(index: int) -> str:

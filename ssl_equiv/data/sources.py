@@ -73,6 +73,8 @@ class Source(ABC):
 
 
 def _check_found(latents: np.ndarray, schema: LatentSchema, where: str) -> np.ndarray:
+    if latents.dtype.kind not in "fiu":
+        raise UserError(f"{where} holds {latents.dtype} values, not numbers: generate it again")
     check_latents(torch.from_numpy(latents), schema.width, where)
     return latents
 
@@ -133,8 +135,8 @@ class ShardSource(Source):
                     "the shard is damaged; copy it again or run the generator again"
                 )
             members.append(member)
-        latents = np.load(io.BytesIO(members[0]), allow_pickle=False)[list(views)]
         where = f"{self.root / self.shards[number].name}:{latents_member(index)}"
+        latents = load_array(io.BytesIO(members[0]), where)[list(views)]
         return members[1:], _check_found(latents, self.schema, where)
 
     def _shard(self, number: int) -> tuple[mmap.mmap, np.ndarray]:
@@ -154,6 +156,12 @@ class ShardSource(Source):
         return self._open[number]
 
     def _scan(self, number: int, path: Path) -> np.ndarray:
+        # without its index a shard is checked as a whole, once
+        if hashlib.sha256(path.read_bytes()).hexdigest() != self.shards[number].sha256:
+            raise UserError(
+                f"{path} does not match its checksum: the shard is damaged; copy it again or run "
+                "the generator again"
+            )
         with tarfile.open(path, "r:") as tar:
             found = {m.name: (m.offset_data, m.size, _UNCHECKED) for m in tar}
         shard = self.shards[number]
@@ -186,7 +194,12 @@ class FolderSource(Source):
         self.root = Path(root)
         self.split = {}
         named = {s: self.root / f"{s}_images.npy" for s in ("train", "val")}
-        if all(path.exists() for path in named.values()):
+        absent = [path for path in named.values() if not path.exists()]
+        if len(absent) == 1:
+            raise UserError(
+                f"{absent[0]} is missing beside the other split file: give both or none"
+            )
+        if not absent:
             lists = {split: self._read_split(path) for split, path in named.items()}
             self.objects = tuple(sorted({name for names in lists.values() for name in names}))
             position = {name: i for i, name in enumerate(self.objects)}
@@ -248,7 +261,10 @@ class FolderSource(Source):
         return images, np.stack(latents)
 
     def _read_split(self, path: Path) -> list[str]:
-        names = ["/".join(str(name).strip("/").split("/")[-2:]) for name in load_array(path)]
+        found = load_array(path)
+        if found.ndim != 1 or found.dtype.kind != "U":
+            raise UserError(f"{path} is not a list of SYNSET/OBJ names: write it as one")
+        names = ["/".join(str(name).strip("/").split("/")[-2:]) for name in found]
         for name in names:
             if not (self.root / name).is_dir():
                 raise UserError(f"{path} names {name}, which is not in {self.root}: complete it")

@@ -91,6 +91,14 @@ class Preprocess:
     mean: tuple[float, float, float] = DIEBENCH_MEAN
     std: tuple[float, float, float] = DIEBENCH_STD
 
+    def __post_init__(self) -> None:
+        for name in ("center_crop", "size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"preprocess.{name} is {value}: choose 1 or more, or leave it out")
+        if min(self.std) <= 0:
+            raise UserError(f"preprocess.std is {self.std}: every entry must be above 0")
+
     def shape(self, image: Tensor, where: str) -> Tensor:
         """Crop and resize uint8 ``(..., C, H, W)``; ``where`` names the image in errors."""
         if self.center_crop is not None:
@@ -128,27 +136,30 @@ class ViewDataset(Dataset[ViewBatch]):
     Args:
         source: Stored views.
         preprocess: Crop and size of the images.
+        objects: Indices that draws may name: those of one split.
         num_views: Views drawn per object without replacement, or None for all in order.
         seed: Seed of the view draws.
-        skip_bad_images: Put the next readable object in the place of one that cannot be read, and
-            count it, instead of raising.
+        skip_bad_images: Put the next readable one of ``objects`` in the place of one that cannot
+            be read, and count it, instead of raising.
     """
 
     def __init__(
         self,
         source: Source,
         preprocess: Preprocess,
+        objects: np.ndarray,
         num_views: int | None = None,
         seed: int = 0,
         skip_bad_images: bool = False,
     ) -> None:
         self.source, self.preprocess = source, preprocess
         self.num_views, self.seed, self.skip_bad_images = num_views, seed, skip_bad_images
+        self.objects = np.sort(objects)
         self.labels = source.labels
         self.groups = source.schema.groups
 
     def __len__(self) -> int:
-        return len(self.source.objects)
+        return len(self.objects)
 
     def __getitem__(self, draw: Draw) -> ViewBatch:
         return self.__getitems__([draw])
@@ -209,7 +220,8 @@ class ViewDataset(Dataset[ViewBatch]):
                 if not self.skip_bad_images or failures >= len(self):
                     raise
                 failures += 1
-                index = (index + 1) % len(self)
+                next_place = int(np.searchsorted(self.objects, index)) + 1
+                index = int(self.objects[next_place % len(self)])
 
 
 def _decode(data: bytes, name: str) -> Tensor:

@@ -37,6 +37,11 @@ class OptimizerConfig:
     schedule: Literal["constant", "cosine"] = "constant"
     warmup_steps: int = 0
 
+    def __post_init__(self) -> None:
+        for name in ("lr", "weight_decay", "warmup_steps"):
+            if getattr(self, name) < 0:
+                raise UserError(f"model.optimizer.{name} is {getattr(self, name)}: it must be >= 0")
+
 
 class Method(pl.LightningModule):
     """Base of all methods.
@@ -53,11 +58,13 @@ class Method(pl.LightningModule):
 
     Attributes:
         weights: Loss coefficient of each term.
+        num_views: Views of each object that a step takes.
         parts: Named columns of the representation.
         dim: Width of the representation.
     """
 
     weights: Mapping[str, float]
+    num_views = 2
 
     def __init__(
         self,
@@ -100,6 +107,11 @@ class Method(pl.LightningModule):
     def training_step(self, batch: ViewBatch, batch_idx: int) -> dict[str, Any]:
         """One step; returns the loss and, detached, the views' representations and labels."""
         # each view is a call of its own: BatchNorm sees one view at a time, as the papers' code
+        if batch.images.shape[1] != self.num_views:
+            raise UserError(
+                f"{type(self).__name__} takes {self.num_views} views of each object, not "
+                f"{batch.images.shape[1]}: set data.num_views to that"
+            )
         views = [self.encode(batch.images[:, view]) for view in range(batch.images.shape[1])]
         terms = self.terms(views, batch)
         loss = self.total(terms)

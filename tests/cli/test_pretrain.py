@@ -138,6 +138,12 @@ BAD = [
     (["--data.batch_size", "1"], "statistics over a batch need 2 at least"),
     (["--data.root", "absent"], "data.root: absent is not a folder"),
     (["--trainer.maxsteps", "3"], "unknown key trainer.maxsteps: did you mean trainer.max_steps"),
+    (["--data.num_views", "3"], "SIE takes 2 views of each object, not 3"),
+    (["--data.num_workers", "-1"], "data.num_workers is -1: choose 0 or more"),
+    (["--data.preprocess.size", "0"], "preprocess.size is 0: choose 1 or more"),
+    (["--model.projector_widths", "[]"], "a projector of widths []: give one at least"),
+    (["--model.projector_widths", "[1]"], "a projector of widths [0]: give one at least"),
+    (["--model.optimizer.lr", "-1"], "model.optimizer.lr is -1.0: it must be >= 0"),
     (["--model.factors", "[shape]"], "asks for the factor 'shape', but the data set has rotation"),
     (["--model.optimizer.schedule", "cosine", "--trainer.max_steps", "-1"], "needs an end"),
 ]
@@ -171,11 +177,39 @@ def test_a_checkpoint_of_another_architecture(whole: Path, tmp_path: Path) -> No
     (tmp_path / "cut.ckpt").write_bytes((tmp_path / "odd.ckpt").read_bytes()[:-1000])
     with pytest.raises(UserError, match="is not a readable checkpoint"):
         PretrainedMethod(tmp_path / "cut.ckpt")
+    checkpoint["ssl_equiv"] = {}
+    torch.save(checkpoint, tmp_path / "bare.ckpt")
+    with pytest.raises(UserError, match="lacks or misstates 'class_path'"):
+        PretrainedMethod(tmp_path / "bare.ckpt")
+    (tmp_path / "text.ckpt").write_text("hi")
+    with pytest.raises(UserError, match="is not a readable checkpoint"):
+        PretrainedMethod(tmp_path / "text.ckpt")
     torch.save({"state_dict": {}, "odd": Path("x")}, tmp_path / "pickle.ckpt")
     with pytest.raises(UserError, match="holds pickled objects, which are never loaded"):
         PretrainedMethod(tmp_path / "pickle.ckpt")
     with pytest.raises(UserError, match="no checkpoint there"):
         PretrainedMethod(tmp_path)
+
+
+def test_a_damaged_checkpoint_is_not_continued(
+    data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert pretrain(data, run, 1) == 0
+    last = run / "checkpoints" / "last.ckpt"
+    checkpoint = torch.load(last, weights_only=True)
+    del checkpoint["state_dict"]["predictor.weight"]
+    torch.save(checkpoint, last)
+    assert pretrain(data, run, 2) == 2
+    assert "is of another architecture: it lacks predictor.weight" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("name", sorted(cli.COMMANDS))
+def test_every_command_has_its_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        cli.main([name, "--help"])
+    assert end.value.code == 0
+    assert f"ssl-equiv {name}" in capsys.readouterr().out
 
 
 def test_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -35,7 +35,7 @@ def objects(count: int) -> list[RenderedObject]:
 
 def write_shards(root: Path, count: int = 5, per_shard: int = 2) -> list[RenderedObject]:
     made = objects(count)
-    writer = ShardWriter(root, count, per_shard)
+    writer = ShardWriter(root, count, VIEWS, per_shard)
     for unit in writer.units():
         writer.write(made[unit.start : unit.stop])
     manifest = Manifest(
@@ -84,6 +84,16 @@ def test_an_absent_index_is_read_from_the_tar(shards: tuple[Path, list[RenderedO
         path.unlink()
     images, _ = open_source(root).read(4, [2])
     assert images == [made[4].images[2]]
+
+
+def test_damage_without_an_index_is_found(shards: tuple[Path, list[RenderedObject]]) -> None:
+    root, _ = shards
+    path = root / "shard-000000.tar"
+    (root / index_name(path.name)).unlink()
+    data = path.read_bytes()
+    path.write_bytes(data[:700] + bytes(500) + data[1200:])
+    with pytest.raises(UserError, match=r"shard-000000\.tar does not match its checksum"):
+        open_source(root).read(0, [0])
 
 
 def test_equal_objects_give_equal_bytes(tmp_path: Path) -> None:
@@ -161,6 +171,16 @@ def test_a_split_of_absent_objects(tmp_path: Path) -> None:
     np.save(tmp_path / "train_images.npy", np.array(["00/gone"]))
     np.save(tmp_path / "val_images.npy", np.array(["00/obj1"]))
     with pytest.raises(UserError, match="names 00/gone, which is not in"):
+        open_source(tmp_path)
+
+
+def test_half_a_split_and_odd_ones(tmp_path: Path) -> None:
+    write_folder(tmp_path, objects=2)
+    np.save(tmp_path / "train_images.npy", np.array(["00/obj0"]))
+    with pytest.raises(UserError, match=r"val_images\.npy is missing beside the other split file"):
+        open_source(tmp_path)
+    np.save(tmp_path / "val_images.npy", np.array("00/obj1"))
+    with pytest.raises(UserError, match="is not a list of SYNSET/OBJ names"):
         open_source(tmp_path)
 
 

@@ -111,6 +111,20 @@ def _size(root: Path) -> int:
     return sum(len(files) + len(folders) for _, folders, files in os.walk(root))
 
 
+@pytest.mark.parametrize("layout", ["shards", "folder"])
+def test_what_is_damaged_is_rendered_again(tmp_path: Path, layout: str) -> None:
+    make(tmp_path, layout=layout)
+    want = digest(tmp_path)
+    if layout == "shards":
+        path = tmp_path / "shard-000001.tar"
+        path.write_bytes(path.read_bytes()[:5000])
+    else:
+        next(tmp_path.glob("mug/*/image_1.jpg")).unlink()
+    (tmp_path / ".plan.json.x.partial").touch()
+    make(tmp_path, layout=layout)
+    assert digest(tmp_path) == want
+
+
 def test_split_is_per_class_and_follows_the_names() -> None:
     names = [f"{'ab'[i % 2]}/{i}" for i in range(40)]
     split = split_objects(names, 0.25, seed=0)
