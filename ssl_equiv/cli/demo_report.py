@@ -72,7 +72,9 @@ def write_demo_report(
         ),
         page.Section(
             "Pretraining",
-            page.figure(figures.loss_curves(curves), "Unweighted loss terms over steps."),
+            page.figure(figures.loss_curves(curves), "Unweighted loss terms over steps.")
+            if curves
+            else "<p>Too few steps for a curve.</p>",
         ),
         page.Section("Go on from here", page.commands(_commands(data, run, export))),
     ]
