@@ -28,6 +28,7 @@ from ssl_equiv.data.record import (
     object_key,
     view_member,
 )
+from ssl_equiv.errors import UserError
 from ssl_equiv.files import atomic_write, load_array, make_directory, writing
 
 
@@ -103,10 +104,14 @@ class ShardWriter(Writer):
         index = self.root / index_name(path.name)
         if not (path.exists() and index.exists()):
             return False
+        try:
+            table = load_array(index)
+        except UserError:
+            return False
         data = memoryview(path.read_bytes())
-        return all(
+        return table.shape == (len(unit), 1 + self.num_views, 3) and all(
             zlib.crc32(data[offset : offset + size]) == checksum
-            for offset, size, checksum in load_array(index).reshape(-1, 3).tolist()
+            for offset, size, checksum in table.reshape(-1, 3).tolist()
         )
 
     def write(self, objects: Sequence[RenderedObject]) -> None:

@@ -19,13 +19,17 @@ _TEMPORARY_SUFFIX = ".partial"
 
 
 @contextlib.contextmanager
-def writing(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Turn the operating system's refusals while writing ``path`` into one clear line."""
+def writing(path: str | os.PathLike[str], *, full_disk_only: bool = False) -> Iterator[None]:
+    """Turn the operating system's refusals while writing ``path`` into one clear line.
+
+    ``full_disk_only`` is for code that reads other files too: any other refusal may be theirs.
+    """
     try:
         yield
     except UserError:
         raise
     except Exception as error:
+        number = _system_error(error)
         reason = {
             errno.ENOSPC: "the disk is full: free some space and run the same command again",
             errno.EDQUOT: "the disk quota is used up: free some space and run it again",
@@ -37,8 +41,8 @@ def writing(path: str | os.PathLike[str]) -> Iterator[None]:
             errno.EFBIG: "the file is larger than the file system allows: choose another place",
             errno.EIO: "the disk reports an error: choose another place",
             errno.EEXIST: "a file stands where a folder is needed: choose another place",
-        }.get(_system_error(error))
-        if reason is None:
+        }.get(number)
+        if reason is None or (full_disk_only and number not in (errno.ENOSPC, errno.EDQUOT)):
             raise
         raise UserError(f"cannot write {os.fspath(path)}: {reason}") from error
 

@@ -48,6 +48,10 @@ def test_a_full_disk_told_in_words(tmp_path: Path) -> None:
         raise RuntimeError("I/O error: No space left on device (os error 28)")
     with pytest.raises(RuntimeError), writing(tmp_path):
         raise RuntimeError("something else")
+    with pytest.raises(FileNotFoundError), writing(tmp_path, full_disk_only=True):
+        raise FileNotFoundError(errno.ENOENT, "somebody else's file")
+    with pytest.raises(UserError, match="the disk is full"), writing(tmp_path, full_disk_only=True):
+        raise OSError(errno.ENOSPC, "full")
 
 
 def test_a_full_disk_for_real() -> None:

@@ -140,7 +140,7 @@ def main(args: list[str]) -> None:
     last = cli.run / CHECKPOINTS / LAST
     if cli.resumes:  # tell which keys differ, before Lightning tells it in many lines
         load_weights(cli.model, read_checkpoint(last).get("state_dict", {}), str(last))
-    with writing(cli.run):
+    with writing(cli.run, full_disk_only=True):
         cli.trainer.fit(
             cli.model,
             datamodule=cli.datamodule,

@@ -118,6 +118,8 @@ def test_what_is_damaged_is_rendered_again(tmp_path: Path, layout: str) -> None:
     if layout == "shards":
         path = tmp_path / "shard-000001.tar"
         path.write_bytes(path.read_bytes()[:5000])
+        index = tmp_path / "shard-000000.index.npy"
+        index.write_bytes(index.read_bytes()[:-20])
     else:
         next(tmp_path.glob("mug/*/image_1.jpg")).unlink()
     (tmp_path / ".plan.json.x.partial").touch()
