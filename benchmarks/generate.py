@@ -20,9 +20,10 @@ import trimesh
 from PIL import Image
 
 from benchmarks.common import write
+from data_gen.latents import sample_latents
 from data_gen.mesh import Mesh
+from data_gen.recipe import Recipe
 from data_gen.render import EmbreeRenderer
-from data_gen.scene import Recipe, sample_latents
 
 CYCLES_IMAGES_PER_SECOND = 0.34
 """Blender 4.2 Cycles, 100 samples and denoiser, same scene and size, 2 cores: one image takes

@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 from benchmarks.common import write
 from data_gen.generate import generate
 from data_gen.procedural import CLASSES
-from data_gen.scene import Recipe
+from data_gen.recipe import Recipe
 from data_gen.sources import ProceduralSource
 from ssl_equiv.data.module import ViewDataModule
 

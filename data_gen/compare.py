@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from data_gen.mesh import Mesh
+from data_gen.recipe import Recipe
 from data_gen.render import EmbreeRenderer
-from data_gen.scene import Recipe
 from ssl_equiv.errors import UserError
 from ssl_equiv.files import atomic_write
 

@@ -30,8 +30,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from data_gen.latents import sample_latents
+from data_gen.recipe import Recipe
 from data_gen.render import EmbreeRenderer
-from data_gen.scene import Recipe, sample_latents
 from data_gen.sources import ObjectSource
 from data_gen.writers import FolderWriter, RenderedObject, ShardWriter, Writer, array_bytes
 from ssl_equiv.data.record import MANIFEST, Manifest, split_objects

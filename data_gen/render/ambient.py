@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
+from data_gen.recipe import Recipe
 from data_gen.render.rays import F32
 from data_gen.render.sampling import cap
-from data_gen.scene import Recipe
 
 TABLE_SIZE = 2048
 

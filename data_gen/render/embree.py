@@ -12,12 +12,13 @@ from embreex.rtcore_scene import EmbreeScene
 from numpy.typing import NDArray
 
 from data_gen.mesh import Mesh
+from data_gen.recipe import Recipe
 from data_gen.render import ambient, floor, simplify, spot, surface
 from data_gen.render.color import display_table, texel_table
 from data_gen.render.rays import F32, I32, Rays
 from data_gen.render.sampling import interleaved_disc, pixel_offsets
 from data_gen.render.view import View
-from data_gen.scene import Camera, Recipe
+from data_gen.scene import Camera
 from ssl_equiv.errors import UserError
 
 _DENSE = 60_000  # faces above which shadows are traced against a coarser mesh

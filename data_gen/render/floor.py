@@ -13,9 +13,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from data_gen.recipe import Recipe
 from data_gen.render.rays import F32, I32, U8, Rays
 from data_gen.render.sampling import cosine_band
-from data_gen.scene import Camera, Recipe
+from data_gen.scene import Camera
 
 _FAR = 1e3  # where rays at or above the horizon are taken to meet the floor
 

@@ -14,8 +14,8 @@ import math
 import numpy as np
 from numba import njit
 
+from data_gen.recipe import Recipe
 from data_gen.render.rays import F32
-from data_gen.scene import Recipe
 
 _EDGE_POINTS = 3
 """Steps that stand for the smoothstep at the cone's edge: it is far narrower than the disc."""

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from data_gen.recipe import Recipe
 from data_gen.render import EmbreeRenderer
-from data_gen.scene import Recipe
 from data_gen.sources import ProceduralSource
 from eval.report import figures, page
 from eval.results import Result, Summary, summarise

@@ -8,7 +8,7 @@ from rich import print as show
 
 from data_gen.generate import generate
 from data_gen.procedural import CLASSES, DEMO_CLASSES
-from data_gen.scene import Recipe
+from data_gen.recipe import Recipe
 from data_gen.sources import MeshFolderSource, ObjectSource, ProceduralSource, ShapeNetSource
 from ssl_equiv.errors import UserError
 from ssl_equiv.parsing import call

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from data_gen.generate import generate
-from data_gen.scene import Recipe
+from data_gen.recipe import Recipe
 from data_gen.sources import ProceduralSource
 from ssl_equiv import cli
 from ssl_equiv.data.record import split_objects

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import trimesh
 
+from data_gen.latents import sample_latents
 from data_gen.mesh import Material, Mesh
+from data_gen.recipe import Recipe
 from data_gen.render import EmbreeRenderer
-from data_gen.scene import Recipe, rotation_matrix, sample_latents
+from data_gen.scene import rotation_matrix
 from ssl_equiv.errors import UserError
 
 pytestmark = pytest.mark.render

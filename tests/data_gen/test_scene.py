@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from data_gen.scene import Camera, Recipe, rotation_matrix, sample_latents, spherical
+from data_gen.latents import sample_latents
+from data_gen.recipe import Recipe
+from data_gen.scene import Camera, rotation_matrix, spherical
 from ssl_equiv.errors import UserError
 
 
@@ -38,7 +40,7 @@ BAD = [
     ({"lens_mm": -5}, "lens_mm is -5"),
     ({"camera_theta": 2.5}, "camera stands below the floor"),
     ({"light_theta": (0, 3)}, "spot goes below the floor"),
-    ({"view": "filmic"}, "view is 'filmic'"),
+    ({"view": "film"}, "view is 'film'"),
 ]
 
 

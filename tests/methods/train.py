@@ -10,10 +10,8 @@ import sys
 import pytorch_lightning as pl
 import torch
 
-import ssl_equiv.methods
-from ssl_equiv.backbones import BackboneConfig
 from ssl_equiv.data.module import ViewDataModule
-from ssl_equiv.methods import Method
+from tests.methods.tiny import tiny
 
 
 class SaveGradients(pl.Callback):
@@ -36,8 +34,7 @@ def main(name: str, data: str, out: str, processes: str, batch: str, steps: str)
     """See the module."""
     torch.set_num_threads(1)
     pl.seed_everything(0, verbose=False)
-    kind: type[Method] = getattr(ssl_equiv.methods, name)
-    method = kind(backbone=BackboneConfig("test_resnet"), projector_widths=(24, 24, 24))  # type: ignore[call-arg]
+    method = tiny(name)
     trainer = pl.Trainer(
         accelerator="cpu",
         devices=int(processes),
@@ -50,7 +47,8 @@ def main(name: str, data: str, out: str, processes: str, batch: str, steps: str)
         use_distributed_sampler=False,
         callbacks=[SaveGradients(out)],
     )
-    trainer.fit(method, ViewDataModule(data, batch_size=int(batch), num_workers=0))
+    module = ViewDataModule(data, method.num_views, int(batch), num_workers=0)
+    trainer.fit(method, module)
 
 
 if __name__ == "__main__":
