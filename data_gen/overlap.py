@@ -14,8 +14,6 @@ from data_gen.distributions import F64
 from data_gen.latents import sample_latents
 from data_gen.recipe import Recipe
 
-_DRAWS = 20_000
-
 
 @dataclass(frozen=True)
 class Overlap:
@@ -26,7 +24,7 @@ class Overlap:
             ``None`` where one of them has no density (fixed values, choices, grids, paths).
         second_in_first: Share of the second's rotations that the first can draw.
         first_in_second: Share of the first's rotations that the second can draw.
-        nearest: Degrees from rotations of the second to the nearest of 20,000 of the first: the
+        nearest: Degrees from rotations of the second to the nearest of the first's: the
             median, the 95th percentile and the greatest.
         own: The same from the first's rotations to its other ones: what no distance looks like.
     """
@@ -55,13 +53,13 @@ class Overlap:
         )
 
 
-def rotation_overlap(first: Recipe, second: Recipe, seed: int = 0) -> Overlap:
-    """Compare the rotations of two recipes by 20,000 draws of each.
+def rotation_overlap(first: Recipe, second: Recipe, seed: int = 0, draws: int = 20_000) -> Overlap:
+    """Compare the rotations of two recipes by ``draws`` of each.
 
     Both Euler triples of a rotation are counted, so two recipes with different angles and the same
     rotations overlap fully.
     """
-    angles = [_draw(recipe, (seed, place)) for place, recipe in enumerate((first, second))]
+    angles = [_draw(recipe, draws, (seed, place)) for place, recipe in enumerate((first, second))]
     shared = None
     second_in_first: float | None = None
     first_in_second: float | None = None
@@ -84,10 +82,10 @@ def rotation_overlap(first: Recipe, second: Recipe, seed: int = 0) -> Overlap:
     )
 
 
-def _draw(recipe: Recipe, seed: tuple[int, ...]) -> F64:
-    objects = -(-_DRAWS // recipe.num_views)
+def _draw(recipe: Recipe, draws: int, seed: tuple[int, ...]) -> F64:
+    objects = -(-draws // recipe.num_views)
     drawn = [sample_latents(recipe, (*seed, i))[:, :3] for i in range(objects)]
-    return np.concatenate(drawn)[:_DRAWS]
+    return np.concatenate(drawn)[:draws]
 
 
 def _both(first: Recipe, second: Recipe, euler: F64) -> tuple[F64, F64] | None:

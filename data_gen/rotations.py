@@ -20,14 +20,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import combinations, product
+from itertools import combinations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 from data_gen.distributions import F64, Distribution, Latitude, Range, Uniform, is_number, parse
+from data_gen.geodesic import distance_to_box, other_triple
 from ssl_equiv.errors import UserError
 
 _PI = math.pi
@@ -89,7 +88,7 @@ class Angles(RotationDistribution):
     def density(self, euler: F64) -> F64 | None:
         """Over both Euler triples of each rotation."""
         total = np.zeros(len(euler))
-        for triple in (euler, _other_triple(euler)):
+        for triple in (euler, other_triple(euler)):
             joint = np.ones(len(euler))
             for i, column in enumerate(self.columns):
                 found = column.density(triple[:, i, None] + _TURNS)
@@ -247,66 +246,3 @@ def _acceptance(far: FarFrom) -> float:
 
 
 _NO_GENERATOR = np.random.default_rng(0)  # independent angles need no further numbers
-
-
-def distance_to_box(euler: F64, ranges: Sequence[Range]) -> F64:
-    """Geodesic distance from rotations to the nearest one whose Euler angles lie in a box.
-
-    The trace of the relative rotation is A + B cos θ + C sin θ in each of the box's angles, so its
-    maximum over one of them is known in closed form; the three take turns, from the best points of
-    a grid.
-
-    Args:
-        euler: ``(n, 3)`` extrinsic xyz.
-        ranges: Three ranges.
-
-    Returns:
-        ``(n,)`` radians in [0, π].
-    """
-    rotations = Rotation.from_euler("xyz", euler)
-    inverse = rotations.inv().as_matrix()[:, None]
-    grid = np.array(list(product(*(np.linspace(low, high, 8) for low, high in ranges))))
-    close = np.abs(rotations.as_quat() @ Rotation.from_euler("xyz", grid).as_quat().T)
-    angles = grid[np.argpartition(-close, 12, axis=1)[:, :12]]
-    best = np.full(angles.shape[:2], -1.0)
-    for _ in range(25):
-        for axis, (low, high) in enumerate(ranges):
-            x, y, z = (_about(i, angles[..., i]) for i in range(3))
-            rest = (inverse @ z @ y, x @ inverse @ z, y @ x @ inverse)[axis]
-            i, j = (axis + 1) % 3, (axis + 2) % 3
-            along = rest[..., axis, axis]
-            cos, sin = rest[..., i, i] + rest[..., j, j], rest[..., i, j] - rest[..., j, i]
-            peak = np.arctan2(sin, cos)
-            peak = low + np.mod(peak - low, 2 * _PI)  # the first at or above the lower end
-            ends = np.where(
-                cos * math.cos(low) + sin * math.sin(low)
-                > cos * math.cos(high) + sin * math.sin(high),
-                low,
-                high,
-            )
-            angles[..., axis] = chosen = np.where(peak <= high, peak, ends)
-            best = along + cos * np.cos(chosen) + sin * np.sin(chosen)
-    cosine: F64 = np.clip((best.max(axis=1) - 1) / 2, -1, 1)
-    inside = _in_box(euler, ranges) | _in_box(_other_triple(euler), ranges)
-    return np.where(inside, 0.0, np.arccos(cosine))
-
-
-def _other_triple(euler: F64) -> F64:
-    """The other Euler angles ``(n, 3)`` of the same rotations."""
-    return np.stack([euler[:, 0] + _PI, _PI - euler[:, 1], euler[:, 2] + _PI], axis=1)
-
-
-def _in_box(euler: F64, ranges: Sequence[Range]) -> NDArray[np.bool_]:
-    low, high = np.array(ranges).T
-    return np.asarray(np.all(np.mod(euler - low, 2 * _PI) <= high - low, axis=1))
-
-
-def _about(axis: int, angle: F64) -> F64:
-    """Rotation matrices ``(..., 3, 3)`` about a coordinate axis."""
-    i, j = (axis + 1) % 3, (axis + 2) % 3
-    matrix = np.zeros((*angle.shape, 3, 3))
-    matrix[..., axis, axis] = 1
-    matrix[..., i, i] = matrix[..., j, j] = np.cos(angle)
-    matrix[..., j, i] = np.sin(angle)
-    matrix[..., i, j] = -matrix[..., j, i]
-    return matrix

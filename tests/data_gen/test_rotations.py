@@ -7,9 +7,10 @@ import pytest
 from scipy.spatial.transform import Rotation
 from scipy.stats import kstest
 
+from data_gen.geodesic import distance_to_box
 from data_gen.overlap import rotation_overlap
 from data_gen.recipe import Recipe
-from data_gen.rotations import distance_to_box, parse_rotation
+from data_gen.rotations import parse_rotation
 
 HALF = math.pi / 2
 TRAINING = [[-HALF, HALF]] * 3
@@ -36,7 +37,7 @@ def test_distance_to_a_box_of_angles(ranges):
     euler = draw("uniform", 300)
     have, want = distance_to_box(euler, ranges), brute_distance(euler, ranges)
     assert (have <= want + 0.01).all()  # the grid cannot be nearer than the nearest
-    assert (have >= want - 0.07).all()  # and its steps are no longer than this
+    assert (have >= want - 0.09).all()  # and its steps are no longer than this
     inside = draw(ranges, 100)
     assert distance_to_box(inside, ranges).max() < 1e-3
 
@@ -53,9 +54,9 @@ def test_uniform_rotations_are_haar():
 @pytest.mark.parametrize("plain", [TRAINING, PUBLISHED_OOD, NEW, FAR, "uniform"])
 def test_densities_are_relative_to_haar(plain):
     distribution = parse_rotation("rotation", plain)
-    haar = draw("uniform", 20_000)
+    haar = draw("uniform", 8000)
     haar = haar[np.abs(np.cos(haar[:, 1])) > 0.2]  # the density of Euler draws has poles
-    draws = draw(plain, 20_000)
+    draws = draw(plain, 8000)
     kept = draws[np.abs(np.cos(draws[:, 1])) > 0.2]
     share = math.sqrt(1 - 0.04)  # of Haar's latitudes
     assert distribution.density(haar).mean() * share == pytest.approx(
@@ -81,7 +82,7 @@ def test_new_rotations_are_new():
     [(TRAINING, 1, 1), (PUBLISHED_OOD, 1, 1), (NEW, 0, 0), (FAR, 0, 0), ("uniform", None, 0.25)],
 )
 def test_overlap_with_the_training_set(plain, shared, within):
-    overlap = rotation_overlap(Recipe(), Recipe.from_dict({"rotation": plain}))
+    overlap = rotation_overlap(Recipe(), Recipe.from_dict({"rotation": plain}), draws=4000)
     if shared is not None:
         assert overlap.shared == pytest.approx(shared, abs=1e-3)
     assert overlap.second_in_first == pytest.approx(within, abs=0.02)
@@ -89,12 +90,12 @@ def test_overlap_with_the_training_set(plain, shared, within):
     if shared == 1:
         assert overlap.nearest[0] == pytest.approx(overlap.own[0], abs=0.2)
     else:
-        assert overlap.nearest[0] > 5 * overlap.own[0]
+        assert overlap.nearest[0] > 3 * overlap.own[0]
 
 
 def test_overlap_without_densities():
     orbit = Recipe.from_dict({"rotation": [0, 0, [-3, 3]], "grid": {"rotation_z": 12}})
-    overlap = rotation_overlap(Recipe(), orbit)
+    overlap = rotation_overlap(Recipe(), orbit, draws=4000)
     assert overlap.shared is overlap.second_in_first is None
     assert "unknown" in str(overlap)
     assert overlap.nearest[2] > 60
