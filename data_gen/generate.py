@@ -1,46 +1,59 @@
 """Render a data set: objects in, records out, the same bytes however the work is cut.
 
-Every object is seeded by its identity, so neither the number of processes nor an interruption
-changes what is written. ``plan.json`` is written first and the manifest last: a folder with a
-plan and no manifest is unfinished, and the same command completes it.
+Every object is seeded by its identity, so neither the number of processes, nor that of jobs, nor
+an interruption changes what is written. ``plan.json`` is written first and the manifest last, by
+whichever job finds nothing left to do.
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
-import multiprocessing
+import math
 import os
-import shutil
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from PIL import Image
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
-from data_gen.latents import sample_latents
+from data_gen.plan import PLAN, claim, objects_digest
+from data_gen.pool import render_objects
+from data_gen.progress import Bar
 from data_gen.recipe import Recipe
-from data_gen.render import EmbreeRenderer
+from data_gen.render.background import background_digest
 from data_gen.sources import ObjectSource
-from data_gen.writers import FolderWriter, RenderedObject, ShardWriter, Writer, array_bytes
+from data_gen.work import Job, RenderedObject, encode_jpeg, make_renderer, object_seed
+from data_gen.writers import FolderWriter, ShardWriter, Writer, array_bytes
+from ssl_equiv import __version__
+from ssl_equiv.data.geometry import check_output
 from ssl_equiv.data.record import MANIFEST, Manifest, split_objects
 from ssl_equiv.errors import UserError
-from ssl_equiv.files import atomic_write, make_directory, read_json, write_json
+from ssl_equiv.files import atomic_write, make_directory, write_json
 
-PLAN = "plan.json"
-_JPEG_QUALITY = 95
+__all__ = ["PLAN", "Outcome", "encode_jpeg", "generate", "object_seed"]
+
+_FAILURES = (0.01, 5)  # share of the objects that may fail, and the number that always may
+_SHAPES_BYTES = {"embree": ("embreex", "numba", "numpy", "pillow"), "cycles": ("bpy", "pillow")}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run left behind.
+
+    Attributes:
+        objects: Objects of the data set.
+        left: Those that other jobs have not written yet.
+        failed: ``class/object`` of those known to have failed, and why.
+        manifest: What was written once nothing was left; else None.
+    """
+
+    objects: int
+    left: int
+    failed: dict[str, str]
+    manifest: Manifest | None
 
 
 def generate(
@@ -52,223 +65,213 @@ def generate(
     seed: int = 0,
     val_fraction: float = 0.2,
     objects_per_shard: int = 100,
+    renderer: Literal["embree", "cycles"] = "embree",
+    outputs: Sequence[str] = (),
     num_workers: int | None = None,
+    shard: str | None = None,
+    max_failures: float | None = None,
+    retry_failed: bool = False,
     progress: bool = True,
-) -> Manifest:
+) -> Outcome:
     """Render every object of ``source`` into ``out``; what is finished there is kept.
+
+    An object that cannot be rendered keeps its index, without views and in no split; the manifest
+    tells why.
 
     Args:
         source: Meshes with their classes.
-        recipe: Scene, ranges of the factors, image size, number of views.
+        recipe: Scene, distributions of the factors, image size, number of views.
         out: Folder of the data set; made where absent.
         layout: ``shards`` (WebDataset) or ``folder`` (the published layout).
         seed: Seed of the latents and the split.
         val_fraction: Share of each class's objects that is for validation, in [0, 1).
         objects_per_shard: Objects in one tar file.
+        renderer: What draws.
+        outputs: What to store beside each view: any of ``depth``, ``normals``, ``mask``.
         num_workers: Rendering processes; None takes the cores that this process may use, 0
             renders in this process.
+        shard: ``i/n``: only the share i of n, counted from 0, of the tar files (or of the objects
+            in the folder layout). Jobs with different i may run at the same time.
+        max_failures: How many objects may fail before the run stops, a share of all where it is
+            less than 1; by default 1%, but at least 5; never all of them.
+        retry_failed: Render again what holds objects that failed.
         progress: Show a progress bar.
 
-    Returns:
-        The manifest that was written.
-
     Raises:
-        UserError: ``out`` holds another data set or cannot be written, or a mesh is unusable.
+        UserError: ``out`` holds another data set, is written by another run or cannot be written;
+            too many objects failed; an option is out of range.
     """
+    _check(val_fraction, objects_per_shard, seed, num_workers, max_failures)
+    for name in outputs:
+        check_output(name)
+    share, shares = parse_shard(shard)
+    names = ["/".join(source.ref(i)) for i in range(len(source))]
+    job = Job(source, recipe, seed, renderer, tuple(dict.fromkeys(outputs)))
+    if renderer == "cycles":  # an extra that may be missing: told before the folder is begun
+        make_renderer(renderer, recipe, job.outputs)
+    plan = _plan(job, names, val_fraction, layout, objects_per_shard)
+    allowed = allowed_failures(max_failures, len(names))
+    workers = len(os.sched_getaffinity(0)) if num_workers is None else num_workers
+    out = make_directory(out)
+    with claim(out, plan, shared=shares > 1) as held:
+        writer: Writer
+        if layout == "shards":
+            writer = ShardWriter(out, len(names), recipe.num_views, objects_per_shard, job.outputs)
+        else:
+            writer = FolderWriter(out, len(names), recipe.num_views, 1, job.outputs, records=True)
+        units = writer.units()
+        mine, failed = [], dict[str, str]()
+        for unit in units[share::shares]:
+            members = names[unit.start : unit.stop]
+            known = writer.failures(unit, members) if writer.done(unit, members) else None
+            if known is None or (known and retry_failed):
+                mine.append(unit)
+            else:
+                failed |= known
+        if mine:
+            (out / MANIFEST).unlink(missing_ok=True)  # until it is true again
+        todo = [index for unit in mine for index in unit]
+        total = sum(map(len, units[share::shares]))
+        with (
+            Bar(total, total - len(todo), recipe.num_views, progress) as bar,
+            closing(render_objects(job, todo, workers)) as rendered,
+        ):
+            told = _watch(rendered, bar, failed, allowed, len(names))
+            for unit in mine:
+                writer.write(islice(told, len(unit)))
+        left = [u for u in units if not writer.present(u, names[u.start : u.stop])]
+        if left:
+            return Outcome(len(names), sum(map(len, left)), failed, None)
+        for unit in units:
+            failed |= writer.failures(unit, names[unit.start : unit.stop])
+        _check_failures(failed, allowed, len(names))
+        manifest = _manifest(job, names, writer, val_fraction, failed)
+        if layout == "folder":
+            write_split_files(out, manifest)
+        write_json(out / MANIFEST, manifest.to_dict())
+        if held.last():
+            held.sweep()
+    return Outcome(len(names), 0, manifest.failed, manifest)
+
+
+def parse_shard(text: str | None) -> tuple[int, int]:
+    """``i/n`` as two numbers, 0 <= i < n; None is the whole, 0 of 1."""
+    if text is None:
+        return 0, 1
+    share, slash, shares = text.partition("/")
+    if not (slash and share.isdecimal() and shares.isdecimal() and int(share) < int(shares)):
+        raise UserError(
+            f"shard is {text!r}: give I/N with I from 0 to N-1, for example "
+            "--shard $SLURM_ARRAY_TASK_ID/16 in a job of --array=0-15"
+        )
+    return int(share), int(shares)
+
+
+def allowed_failures(max_failures: float | None, objects: int) -> int:
+    """How many of so many objects may fail: never all of them."""
+    if max_failures is None:
+        share, least = _FAILURES
+        allowed = max(least, math.ceil(share * objects))
+    else:
+        allowed = math.ceil(max_failures * (objects if max_failures < 1 else 1))
+    return min(allowed, objects - 1)
+
+
+def write_split_files(out: Path, manifest: Manifest) -> None:
+    """``{split}_images.npy`` and ``{split}_labels.npy`` as the published code reads them."""
+    label = {name: number for number, name in enumerate(manifest.classes)}
+    for split, members in manifest.split.items():
+        names = [manifest.objects[i] for i in members]
+        labels = np.array([label[name.split("/")[0]] for name in names], dtype=np.int64)
+        for what, array in (("images", np.array(names, dtype=str)), ("labels", labels)):
+            with atomic_write(out / f"{split}_{what}.npy") as file:
+                file.write(array_bytes(array))
+
+
+def _check(
+    val_fraction: float,
+    objects_per_shard: int,
+    seed: int,
+    num_workers: int | None,
+    max_failures: float | None,
+) -> None:
     if not 0 <= val_fraction < 1:
         raise UserError(f"val_fraction is {val_fraction}: choose at least 0 and less than 1")
     if objects_per_shard < 1:
         raise UserError(f"objects_per_shard is {objects_per_shard}: choose at least 1")
     if seed < 0 or (num_workers is not None and num_workers < 0):
         raise UserError("seed and num_workers must be 0 or more")
-    out = make_directory(out)
-    names = ["/".join(source.ref(i)) for i in range(len(source))]
-    plan = {
-        "recipe": recipe.to_dict(),
-        "seed": seed,
+    if max_failures is not None and not 0 <= max_failures < math.inf:
+        raise UserError(f"max_failures is {max_failures}: give a share below 1, or a number")
+
+
+def _plan(
+    job: Job, names: list[str], val_fraction: float, layout: str, objects_per_shard: int
+) -> dict[str, Any]:
+    """What the data set's bytes depend on; not where the meshes lie."""
+    described = {key: value for key, value in job.source.describe().items() if key != "root"}
+    return {
+        "version": __version__,
+        "recipe": job.recipe.to_dict(),
+        "background_sha256": background_digest(job.recipe),
+        "renderer": job.renderer,
+        "outputs": list(job.outputs),
+        "seed": job.seed,
         "val_fraction": val_fraction,
         "layout": layout,
         "objects_per_shard": objects_per_shard,
         "num_objects": len(names),
-        "source": _describe(source),
-        "objects_sha256": hashlib.sha256("\n".join(names).encode()).hexdigest(),
+        "source": described,
+        "objects_sha256": objects_digest(names),
+        "meshes_sha256": job.source.content(),
     }
-    _claim(out, plan)
-    for left in out.rglob(".*.partial"):  # by a run that was killed
-        shutil.rmtree(left) if left.is_dir() else left.unlink()
-    writer: Writer = (
-        ShardWriter(out, len(names), recipe.num_views, objects_per_shard)
-        if layout == "shards"
-        else FolderWriter(out, len(names), recipe.num_views, 1)
-    )
-    units = writer.units()
-    todo = [u for u in units if not writer.done(u, names[u.start : u.stop])]
-    workers = len(os.sched_getaffinity(0)) if num_workers is None else num_workers
-    with _Bar(len(names), len(names) - sum(map(len, todo)), recipe.num_views, progress) as bar:
-        rendered = _render(source, recipe, seed, [i for unit in todo for i in unit], workers)
-        for unit in todo:
-            objects = []
-            for _ in unit:
-                objects.append(next(rendered))
-                bar.advance()
-            writer.write(objects)
-    manifest = Manifest(
+
+
+def _manifest(
+    job: Job, names: list[str], writer: Writer, val_fraction: float, failed: dict[str, str]
+) -> Manifest:
+    split = split_objects(names, val_fraction, job.seed)
+    return Manifest(
         objects=tuple(names),
-        num_views=recipe.num_views,
-        image_size=recipe.image_size,
-        classes=tuple(source.classes),
-        schema=recipe.schema,
-        split=split_objects(names, val_fraction, seed),
+        num_views=job.recipe.num_views,
+        image_size=job.recipe.image_size,
+        classes=tuple(job.source.classes),
+        schema=job.recipe.schema,
+        split={k: [i for i in indices if names[i] not in failed] for k, indices in split.items()},
         shards=writer.shards(),
-        seed=seed,
-        recipe=recipe.to_dict(),
-        source=_describe(source),
+        seed=job.seed,
+        recipe=job.recipe.to_dict(),
+        source=job.source.describe(),
+        renderer={
+            "name": job.renderer,
+            "ssl-equiv": __version__,
+            **{package: version(package) for package in _SHAPES_BYTES[job.renderer]},
+        },
+        outputs=job.outputs,
+        failed={name: failed[name] for name in names if name in failed},
     )
-    if layout == "folder":
-        _write_split_files(out, manifest)
-    write_json(out / MANIFEST, manifest.to_dict())
-    return manifest
 
 
-def encode_jpeg(image: np.ndarray) -> bytes:
-    """An ``(H, W, 3)`` uint8 image as JPEG."""
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=_JPEG_QUALITY)
-    return buffer.getvalue()
-
-
-def object_seed(seed: int, name: str) -> list[int]:
-    """Seed words of an object's latents: they depend on its name, not on its place."""
-    return [seed, *np.frombuffer(hashlib.sha256(name.encode()).digest(), np.uint32).tolist()]
-
-
-class _Worker:
-    """Renders single objects; one renderer a process."""
-
-    def __init__(self, source: ObjectSource, recipe: Recipe, seed: int) -> None:
-        self.source, self.recipe, self.seed = source, recipe, seed
-        self.renderer = EmbreeRenderer(recipe)
-
-    def __call__(self, index: int) -> RenderedObject:
-        class_name, object_id = self.source.ref(index)
-        latents = sample_latents(self.recipe, object_seed(self.seed, f"{class_name}/{object_id}"))
-        images = self.renderer.render(self.source.load(index), latents)
-        return RenderedObject(
-            index=index,
-            class_name=class_name,
-            object_id=object_id,
-            label=self.source.classes.index(class_name),
-            latents=latents,
-            images=[encode_jpeg(image) for image in images],
-        )
-
-
-_worker: _Worker | None = None
-
-
-def _start_worker(source: ObjectSource, recipe: Recipe, seed: int) -> None:
-    global _worker
-    _worker = _Worker(source, recipe, seed)
-
-
-def _work(index: int) -> RenderedObject:
-    assert _worker is not None
-    return _worker(index)
-
-
-def _render(
-    source: ObjectSource, recipe: Recipe, seed: int, indices: Sequence[int], workers: int
+def _watch(
+    rendered: Iterable[RenderedObject],
+    bar: Bar,
+    failed: dict[str, str],
+    allowed: int,
+    objects: int,
 ) -> Iterator[RenderedObject]:
-    """Rendered objects in the order of ``indices``, a bounded number of them ahead."""
-    if workers == 0 or len(indices) <= 1:
-        yield from map(_Worker(source, recipe, seed), indices)
-        return
-    # kernels are compiled once, here, and cached: not by every process at the same time
-    EmbreeRenderer(recipe).render(source.load(indices[0]), np.array(recipe.ranges)[None, :, 0])
-    # spawn: threads of this process (progress bar, BLAS) must not be copied half way
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        min(workers, len(indices)), context, _start_worker, (source, recipe, seed)
-    ) as pool:
-        ahead: deque[Future[RenderedObject]] = deque()
-        try:
-            for index in indices:
-                ahead.append(pool.submit(_work, index))
-                if len(ahead) >= 8 * workers:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    """The objects as they come; stops the run when too many have failed."""
+    for item in rendered:
+        if item.failed is not None:
+            failed[item.name] = item.failed
+            _check_failures(failed, allowed, objects)
+        bar.advance(len(failed))
+        yield item
 
 
-def _claim(out: Path, plan: dict[str, Any]) -> None:
-    """Write the plan, or check that the folder's own is the same."""
-    path = out / PLAN
-    if not path.exists():
-        if any(not path.name.endswith(".partial") for path in out.iterdir()):
-            raise UserError(
-                f"{out} is not empty and holds no {PLAN} of the generator: choose another folder"
-            )
-        write_json(path, plan)
-        return
-    old = read_json(path)
-    different = list(_differences("", old, plan))
-    if different:
-        shown = "; ".join(different[:3]) + ("; ..." if len(different) > 3 else "")
+def _check_failures(failed: dict[str, str], allowed: int, objects: int) -> None:
+    if len(failed) > allowed:
+        first = "; ".join(f"{name}: {reason}" for name, reason in islice(failed.items(), 3))
         raise UserError(
-            f"{out} was begun with another plan ({shown}): repeat that command, or choose "
-            "another folder"
+            f"{len(failed)} of {objects} objects failed, more than the {allowed} that may "
+            f"(--max_failures): {first}{'; ...' if len(failed) > 3 else ''}"
         )
-
-
-def _describe(source: ObjectSource) -> dict[str, Any]:
-    colors = getattr(source, "class_colors", None)
-    return {"kind": type(source).__name__} | ({} if colors is None else {"class_colors": colors})
-
-
-def _differences(name: str, old: Any, new: Any) -> Iterator[str]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in sorted(old.keys() | new.keys()):
-            yield from _differences(f"{name}.{key}".lstrip("."), old.get(key), new.get(key))
-    elif old != new and old != (list(new) if isinstance(new, tuple) else new):
-        yield f"{name} was {old}, now {new}"
-
-
-def _write_split_files(out: Path, manifest: Manifest) -> None:
-    """``{split}_images.npy`` and ``{split}_labels.npy`` as the published code reads them."""
-    label = {name: number for number, name in enumerate(manifest.classes)}
-    for split, members in manifest.split.items():
-        names = [manifest.objects[i] for i in members]
-        labels = np.array([label[name.split("/")[0]] for name in names], dtype=np.int64)
-        for what, array in (("images", np.array(names)), ("labels", labels)):
-            with atomic_write(out / f"{split}_{what}.npy") as file:
-                file.write(array_bytes(array))
-
-
-class _Bar(ExitStack):
-    """Progress in objects and images per second; silent where not wanted."""
-
-    def __init__(self, total: int, done: int, views: int, shown: bool) -> None:
-        super().__init__()
-        self.views = views
-        self.bar = Progress(
-            TextColumn("rendering"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("objects"),
-            TextColumn("{task.fields[rate]}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            disable=not shown,
-        )
-        self.done = 0
-        self.task = self.bar.add_task("", total=total, completed=done, rate="")
-        self.enter_context(self.bar)
-
-    def advance(self) -> None:
-        self.done += 1
-        task = self.bar.tasks[0]
-        rate = self.done * self.views / task.elapsed if task.elapsed else 0.0
-        self.bar.update(self.task, advance=1, rate=f"{rate:.0f} images/s")

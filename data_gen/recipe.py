@@ -67,7 +67,8 @@ class Recipe:
         view: Display transform: ``standard`` is plain sRGB, ``filmic`` Blender's film-like curve.
         background: What the camera sees behind the object: ``None`` for the floor with its shadows,
             an sRGB colour (r, g, b) in [0, 1], an image file, or a folder of images of which each
-            view takes one. The floor lights the object all the same.
+            view takes one. The floor lights the object all the same, and hides what of it is
+            below; ``view`` shows the background as it shows light (``standard``: unchanged).
     """
 
     num_views: int = 50

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from data_gen.loaders import SUFFIXES, load_mesh
 from data_gen.mesh import Mesh
-from data_gen.procedural import CLASSES, check_class, make
+from data_gen.procedural import CLASSES, DEMO_CLASSES, check_class, make
 from ssl_equiv.errors import UserError
+from ssl_equiv.files import file_sha256
 
 SHAPENET_MODEL = "models/model_normalized.obj"
 
@@ -36,6 +38,18 @@ class ObjectSource(Protocol):
         Raises:
             UserError: The object is missing or cannot be rendered.
         """
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """Plain data from which :func:`open_described` makes the source again; ``kind`` first."""
+        ...
+
+    def digest(self, index: int) -> str | None:
+        """SHA-256 of the file that an object is read from; None where it is made by a program."""
+        ...
+
+    def content(self) -> str | None:
+        """A digest of every file's name and size, quick to take; None where there are none."""
         ...
 
 
@@ -80,11 +94,32 @@ class ProceduralSource:
         instance, label = divmod(_checked(index, len(self)), len(self.classes))
         return make(self.classes[label], instance, self.seed, self.class_colors)
 
+    def describe(self) -> dict[str, Any]:
+        """Kind and arguments."""
+        return {
+            "kind": "procedural",
+            "num_objects": len(self),
+            "classes": list(self.classes),
+            "seed": self.seed,
+            "class_colors": self.class_colors,
+        }
+
+    def digest(self, index: int) -> None:
+        """None: no file is read."""
+
+    def content(self) -> None:
+        """None: no file is read."""
+
 
 class _Files:
     """Objects that are files: a sorted list of (class, object, path)."""
 
-    def __init__(self, found: Iterator[tuple[str, str, Path]], up: Literal["y", "z"] | None):
+    kind: ClassVar[str]
+
+    def __init__(
+        self, root: str | Path, found: Iterator[tuple[str, str, Path]], up: Literal["y", "z"] | None
+    ):
+        self.root = Path(root)
         self._objects = sorted(found, key=lambda entry: entry[:2])
         self.classes = tuple(sorted({class_name for class_name, _, _ in self._objects}))
         self._up = up
@@ -99,6 +134,30 @@ class _Files:
     def load(self, index: int) -> Mesh:
         """Read and normalise an object."""
         return load_mesh(self._objects[_checked(index, len(self))][2], self._up).normalized()
+
+    def describe(self) -> dict[str, Any]:
+        """Kind, absolute root, classes and upward axis."""
+        root = os.path.abspath(self.root)
+        return {"kind": self.kind, "root": root, "classes": list(self.classes), "up": self._up}
+
+    def digest(self, index: int) -> str:
+        """SHA-256 of the mesh file; not of materials and textures that it names."""
+        path = self._objects[_checked(index, len(self))][2]
+        try:
+            return file_sha256(path)
+        except OSError as error:
+            raise UserError(f"cannot read {path} ({error.strerror}): check the file") from error
+
+    def content(self) -> str:
+        """SHA-256 over every mesh file's name and size."""
+        digest = hashlib.sha256()
+        for class_name, name, path in self._objects:
+            try:
+                size = path.stat().st_size
+            except OSError as error:
+                raise UserError(f"cannot read {path} ({error.strerror}): check it") from error
+            digest.update(f"{class_name}/{name} {path.name} {size}\n".encode())
+        return digest.hexdigest()
 
 
 class ShapeNetSource(_Files):
@@ -115,6 +174,8 @@ class ShapeNetSource(_Files):
             lead out of the tree.
     """
 
+    kind = "shapenet"
+
     def __init__(
         self,
         root: str | Path,
@@ -126,7 +187,7 @@ class ShapeNetSource(_Files):
             found = self._listed(_class_folders(self.root, classes))
         else:
             found = self._named(objects, classes)
-        super().__init__(found, "y")
+        super().__init__(root, found, "y")
         if not self._objects:
             raise UserError(
                 f"{root} has no SYNSET/OBJECT/{SHAPENET_MODEL}: name the root of ShapeNetCore v2"
@@ -174,13 +235,15 @@ class MeshFolderSource(_Files):
             one name, or a name has ``..`` in it.
     """
 
+    kind = "meshes"
+
     def __init__(
         self,
         root: str | Path,
         classes: Sequence[str] | None = None,
         up: Literal["y", "z"] | None = None,
     ):
-        super().__init__(self._listed(_class_folders(Path(root), classes)), up)
+        super().__init__(root, self._listed(_class_folders(Path(root), classes)), up)
         if not self._objects:
             raise UserError(
                 f"{root} has no meshes: put them there as CLASS/OBJECT with one of the endings "
@@ -200,6 +263,54 @@ class MeshFolderSource(_Files):
                     raise UserError(f"{path} and {seen[name]} have one name: rename one of them")
                 seen[name] = path
                 yield folder.name, name, path
+
+
+def open_objects(
+    objects: str,
+    num_objects: int,
+    classes: list[str] | Literal["demo"] | None,
+    seed: int,
+    class_colors: bool,
+) -> ObjectSource:
+    """The objects that a user names; arguments as ``ssl-equiv generate`` takes them.
+
+    Raises:
+        UserError: there are none.
+    """
+    kind, _, root = objects.partition(":")
+    if objects == "procedural":
+        names = DEMO_CLASSES if classes == "demo" else classes or CLASSES
+        return ProceduralSource(num_objects, names, seed, class_colors)
+    if classes == "demo":
+        raise UserError("classes: demo names procedural classes: give a list of your own")
+    if kind == "shapenet" and root:
+        return ShapeNetSource(root, classes)
+    return MeshFolderSource(objects, classes)
+
+
+def open_described(description: Mapping[str, Any], objects: Sequence[str]) -> ObjectSource:
+    """The source of a data set.
+
+    Args:
+        description: What :meth:`ObjectSource.describe` gave: a manifest's ``source``.
+        objects: Its ``class/object`` names: a manifest's ``objects``.
+
+    Raises:
+        UserError: the description is of no known kind, or the meshes are gone.
+    """
+    try:
+        kind = description["kind"]
+        if kind == "procedural":
+            names = ("num_objects", "classes", "seed", "class_colors")
+            return ProceduralSource(**{name: description[name] for name in names})
+        if kind == "shapenet":
+            pairs = [(name.split("/")[0], name.split("/")[1]) for name in objects]
+            return ShapeNetSource(description["root"], objects=pairs)
+        if kind == "meshes":
+            return MeshFolderSource(description["root"], description["classes"], description["up"])
+    except (KeyError, TypeError, IndexError) as error:
+        raise UserError(f"the source's description lacks or misstates {error}") from error
+    raise UserError(f"the source's kind is {kind!r}, which is none that is rendered here")
 
 
 def safe_name(name: str, folder: Path) -> str:

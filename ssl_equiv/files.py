@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import tempfile
@@ -114,6 +115,15 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         raise UserError(
             f"{os.fspath(path)} is not readable JSON ({error}): it may be damaged; make it again"
         ) from error
+
+
+def file_sha256(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file's bytes, read in pieces."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while piece := file.read(1 << 22):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def load_array(path: str | os.PathLike[str] | IO[bytes], name: str | None = None) -> np.ndarray:

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 # each may import what stands to its left, and itself
 LAYERS = [
     ("ssl_equiv/groups",),
+    ("ssl_equiv/transforms",),
     ("ssl_equiv/losses", "ssl_equiv/heads", "ssl_equiv/backbones"),
     ("ssl_equiv/data",),
     ("ssl_equiv/methods",),

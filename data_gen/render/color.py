@@ -1,4 +1,4 @@
-"""Colour: HSV as Blender reads it (linear), and tables between linear light and sRGB bytes."""
+"""Colour: HSV as Blender reads it (linear), and tables between linear light and bytes."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import colorsys
 import numpy as np
 from numpy.typing import NDArray
 
-TABLE_SIZE = 16384
-"""Entries of the linear-to-sRGB table: a step is a fifth of a byte where the curve is steepest."""
+from data_gen.render.filmic import BRIGHTEST, filmic
+
+TABLE_STEPS = 16383
+"""Steps of a display table to a unit of linear light: a step is less than half a byte. A table
+ends where its curve is white; light x shows as entry ``min(x * TABLE_STEPS, len(table) - 1)``."""
 
 
 def hsv(hue: float, saturation: float, value: float) -> NDArray[np.float32]:
@@ -27,9 +30,15 @@ def linear_to_srgb(value: NDArray[np.floating]) -> NDArray[np.floating]:
     return np.where(value <= 0.0031308, value * 12.92, 1.055 * value ** (1 / 2.4) - 0.055)
 
 
-def display_table() -> NDArray[np.float32]:
-    """``(TABLE_SIZE,)`` float32: sRGB in [0, 255] of linear light ``i / (TABLE_SIZE - 1)``."""
-    return (linear_to_srgb(np.linspace(0.0, 1.0, TABLE_SIZE)) * 255).astype(np.float32)
+def display_table(view: str = "standard") -> NDArray[np.float32]:
+    """``(N,)`` float32: display values in [0, 255] of linear light ``i / TABLE_STEPS``.
+
+    Args:
+        view: A recipe's: ``standard``, plain sRGB, is white from 1 on, ``filmic`` from 16 on.
+    """
+    curve, end = {"standard": (linear_to_srgb, 1.0), "filmic": (filmic, BRIGHTEST)}[view]
+    light = np.linspace(0.0, end, round(end * TABLE_STEPS) + 1)
+    return (curve(light) * 255).astype(np.float32)
 
 
 def texel_table() -> NDArray[np.float32]:

@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numba import njit
 
+from data_gen.render.color import TABLE_STEPS
 from data_gen.render.rays import F32, FORWARD, I32, POSITION, U8, Box, Hits
 
 
@@ -132,14 +133,17 @@ def find_edges(
 
 @njit(cache=True, nogil=True, fastmath=True)
 def write_hits(pixels: I32, rays: I32, radiance: F32, table: U8, image: U8) -> None:
-    """Write the hits of one ray per pixel into ``image (H, W, 3)``."""
+    """Write the hits of one ray per pixel into ``image (H, W, 3)``, by a display ``table`` of bytes
+    (:func:`~data_gen.render.color.display_table`).
+    """
     size = image.shape[1]
-    top, one, half = np.float32(table.shape[0] - 1), np.float32(1.0), np.float32(0.5)
+    steps, half = np.float32(TABLE_STEPS), np.float32(0.5)
+    white = np.float32(table.shape[0] - 1) / steps
     for n in range(rays.shape[0]):
         pixel = pixels[rays[n]]
         for c in range(3):
-            value = min(one, radiance[n, c])
-            image[pixel // size, pixel % size, c] = table[int(value * top + half)]
+            value = min(white, radiance[n, c])
+            image[pixel // size, pixel % size, c] = table[int(value * steps + half)]
 
 
 @njit(cache=True, nogil=True, fastmath=True)
@@ -158,7 +162,8 @@ def write_edges(
     see the background ``behind (E, 3)``.
     """
     size = image.shape[1]
-    top, one, half = np.float32(table.shape[0] - 1), np.float32(1.0), np.float32(0.5)
+    steps, one, half = np.float32(TABLE_STEPS), np.float32(1.0), np.float32(0.5)
+    white = np.float32(table.shape[0] - 1) / steps
     r, num = 0, rays.shape[0]
     for e in range(edges.shape[0]):
         red, green, blue = np.float32(0.0), np.float32(0.0), np.float32(0.0)
@@ -172,6 +177,9 @@ def write_edges(
         rest = np.float32(per_pixel - count)
         y, x = edges[e] // size, edges[e] % size
         scale = one / per_pixel
-        image[y, x, 0] = table[int(min(one, (red + rest * behind[e, 0]) * scale) * top + half)]
-        image[y, x, 1] = table[int(min(one, (green + rest * behind[e, 1]) * scale) * top + half)]
-        image[y, x, 2] = table[int(min(one, (blue + rest * behind[e, 2]) * scale) * top + half)]
+        value = min(white, (red + rest * behind[e, 0]) * scale)
+        image[y, x, 0] = table[int(value * steps + half)]
+        value = min(white, (green + rest * behind[e, 1]) * scale)
+        image[y, x, 1] = table[int(value * steps + half)]
+        value = min(white, (blue + rest * behind[e, 2]) * scale)
+        image[y, x, 2] = table[int(value * steps + half)]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, overload
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from embreex.mesh_construction import TriangleMesh
@@ -14,11 +16,14 @@ from numpy.typing import NDArray
 from data_gen.mesh import Mesh
 from data_gen.recipe import Recipe
 from data_gen.render import ambient, floor, simplify, spot, surface
-from data_gen.render.color import display_table, texel_table
+from data_gen.render.background import Background
+from data_gen.render.color import TABLE_STEPS, display_table, texel_table
+from data_gen.render.outputs import Geometry, Outputs
 from data_gen.render.rays import F32, I32, Rays
 from data_gen.render.sampling import interleaved_disc, pixel_offsets
 from data_gen.render.view import View
 from data_gen.scene import Camera
+from ssl_equiv.data.geometry import OUTPUTS
 from ssl_equiv.errors import UserError
 
 _DENSE = 60_000  # faces above which shadows are traced against a coarser mesh
@@ -43,7 +48,7 @@ class Quality:
         fine, coarse: Cells of the floor's grids across the picture.
     """
 
-    edge_samples: int = 5
+    edge_samples: int = 8
     contrast: float = 0.08
     floor_spot_rays: int = 8
     overhead_rays: int = 64
@@ -67,6 +72,9 @@ class EmbreeRenderer:
     Args:
         recipe: The scene and what varies in it.
         quality: Numbers of rays.
+
+    Raises:
+        UserError: the recipe's background cannot be read.
     """
 
     def __init__(self, recipe: Recipe, quality: Quality | None = None) -> None:
@@ -103,9 +111,27 @@ class EmbreeRenderer:
         # pixels and bytes
         self.centre = np.zeros((1, 2), np.float32)
         self.offsets = pixel_offsets(quality.edge_samples)
-        self.curve = display_table()
+        self.curve = display_table(recipe.view)
         self.bytes = np.round(self.curve).astype(np.uint8)
         self.linear = texel_table()
+        # background
+        self.background = (
+            None if recipe.background is None else Background(recipe.background, recipe.image_size)
+        )
+        self.shown_texels = self.shown(self.linear)
+
+    def shown(self, light: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Bytes of linear light under the recipe's view, any shape."""
+        entries = np.rint(light * np.float32(TABLE_STEPS)).astype(np.int64)
+        shown: NDArray[np.uint8] = self.bytes[np.minimum(entries, len(self.bytes) - 1)]
+        return shown
+
+    @cached_property
+    def behind(self) -> Geometry:
+        """Depth and normals where the object is not: the floor's, or nothing's."""
+        if self.background is not None:
+            return Geometry.of_nothing(self.recipe.image_size)
+        return Geometry.of_floor(self.camera, self.recipe.floor_z)
 
     def prepare(self, mesh: Mesh, name: str = "mesh") -> PreparedMesh:
         """Build what all views of a mesh share.
@@ -121,7 +147,7 @@ class EmbreeRenderer:
         low, high = mesh.bounds
         if float(np.abs([low, high]).max()) > _LARGEST:
             raise UserError(f"mesh {name}: it reaches {_LARGEST:g} units far; normalise it first")
-        return PreparedMesh(self, mesh)
+        return PreparedMesh(self, mesh, name)
 
     def render(self, mesh: Mesh, latents: NDArray[np.floating]) -> NDArray[np.uint8]:
         """Render the views ``latents (V, L)`` of ``mesh``: ``(V, H, W, 3)`` uint8 sRGB.
@@ -145,8 +171,9 @@ class PreparedMesh:
         far_material: Material of each face of the mesh that casts shadows.
     """
 
-    def __init__(self, renderer: EmbreeRenderer, mesh: Mesh) -> None:
+    def __init__(self, renderer: EmbreeRenderer, mesh: Mesh, name: str) -> None:
         self.renderer = renderer
+        pixel = renderer.recipe.camera_r / renderer.camera.focal
         low, high = mesh.bounds
         vertices = np.ascontiguousarray(mesh.vertices - (low + high) / 2, np.float32)
         faces = np.ascontiguousarray(mesh.faces, np.int32)
@@ -155,43 +182,51 @@ class PreparedMesh:
         self.ball = np.array([0, 0, 0, radius * 1.001], np.float32)
         self.lift = np.float32(1e-4 * radius)
         self.faces, self.means = surface.faces_of(mesh)
+        vertices, faces, kept = simplify.untangle(vertices, faces, pixel, name)
+        if kept is not None:
+            self.faces = self.faces.take(kept)
         self.mean_albedo = surface.mean_albedo(vertices, faces, self.faces.material, self.means)
         self._scene = _scene(vertices, faces)
         # shadows and bounced light blur: on a dense mesh they are traced against a coarser one
         self._far_scene, self.far_material = self._scene, self.faces.material
-        if len(mesh.faces) > _DENSE:
-            pixel = renderer.recipe.camera_r / renderer.camera.focal
+        if len(faces) > _DENSE:
             cell = min(1.25 * pixel, 2 * radius / _CELLS)
-            vertices, faces, which = simplify.cluster(vertices, faces, cell)
-            if 2 * len(faces) < len(mesh.faces):
-                self._far_scene = _scene(vertices, faces)
+            vertices, coarse, which = simplify.cluster(vertices, faces, cell)
+            if 2 * len(coarse) < len(faces):
+                self._far_scene = _scene(vertices, coarse)
                 self.far_material = np.ascontiguousarray(self.faces.material[which])
                 self.lift = np.float32(0.75 * cell)
 
-    @overload
-    def render(
-        self, latents: NDArray[np.floating], return_mask: Literal[False] = False
-    ) -> NDArray[np.uint8]: ...
-
-    @overload
-    def render(
-        self, latents: NDArray[np.floating], return_mask: Literal[True]
-    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]: ...
-
-    def render(
-        self, latents: NDArray[np.floating], return_mask: bool = False
-    ) -> NDArray[np.uint8] | tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        """Render views.
-
-        Args:
-            latents: ``(V, L)``, columns as in the recipe's schema.
-            return_mask: Also say which pixels' centres show the object.
-
-        Returns:
-            ``(V, H, W, 3)`` uint8 sRGB and, on request, ``(V, H, W)`` bool.
+    def render(self, latents: NDArray[np.floating]) -> NDArray[np.uint8]:
+        """Render the views ``latents (V, L)``: ``(V, H, W, 3)`` uint8 sRGB.
 
         Raises:
             UserError: the latents do not fit the recipe or are not finite.
+        """
+        return self.render_outputs(latents, ())["image"]
+
+    def render_outputs(
+        self, latents: NDArray[np.floating], outputs: Sequence[str] = OUTPUTS
+    ) -> dict[str, NDArray[Any]]:
+        """Render views, and tell what the same rays know besides colours.
+
+        The object hides what is behind it; its part below the floor does not show. Where the
+        recipe has a background, the floor's place counts as empty.
+
+        Args:
+            latents: ``(V, L)``, columns as in the recipe's schema.
+            outputs: Any of ``depth``, ``normals``, ``mask``.
+
+        Returns:
+            ``image (V, H, W, 3)`` uint8 sRGB and, as asked, at the centres of pixels:
+            ``depth (V, H, W)`` float32, along the camera's forward axis, of object or floor,
+            infinite where there is nothing; ``normals (V, H, W, 3)`` float32, unit vectors in the
+            camera's frame (x right, y down, z forward) on the side that is seen, the object's as
+            it is shaded, 0 where there is nothing; ``mask (V, H, W)`` bool, where the object is.
+
+        Raises:
+            UserError: the latents do not fit the recipe or are not finite, an output is unknown,
+                or the background of a view cannot be read.
         """
         recipe = self.renderer.recipe
         latents = np.asarray(latents, np.float64)
@@ -202,10 +237,11 @@ class PreparedMesh:
             raise UserError("latents are NaN or infinite: draw them again")
         size = recipe.image_size
         images = np.empty((len(latents), size, size, 3), np.uint8)
-        mask = np.zeros((len(latents), size * size), np.bool_)
+        asked = Outputs(outputs, len(latents), self.renderer.behind)
         for index, latent in enumerate(latents):
-            mask[index, View(self, latent).render(images[index])] = True
-        return (images, mask.reshape(-1, size, size)) if return_mask else images
+            view = View(self, latent)
+            asked.add(index, *view.render(images[index]), view.frame)
+        return {"image": images, **asked.arrays}
 
     def meet(self, rays: Rays) -> dict[str, NDArray[Any]]:
         """Where rays first meet the mesh: Embree's ``primID`` (-1 for nowhere), barycentric ``u``

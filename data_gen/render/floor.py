@@ -14,6 +14,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from data_gen.recipe import Recipe
+from data_gen.render.color import TABLE_STEPS
 from data_gen.render.rays import F32, I32, U8, Rays
 from data_gen.render.sampling import cosine_band
 from data_gen.scene import Camera
@@ -245,12 +246,14 @@ def radiance_grid(
 def paint(grid: F32, spacing: int, curve: F32, image: U8) -> None:
     """Write the floor into every pixel of ``image (H, W, 3)`` from ``grid (G, G, 3)``.
 
-    The grid is brought to display values first, by ``curve``: between points this close it makes
+    The grid is brought to display values first, by ``curve`` (a table of
+    :func:`~data_gen.render.color.display_table`): between points this close it makes
     no difference which of the two is interpolated.
     """
     size, width = image.shape[0], image.shape[1] * 3
     cells = grid.shape[0] - 1
-    top, half, one = np.float32(curve.shape[0] - 1), np.float32(0.5), np.float32(1.0)
+    steps, half = np.float32(TABLE_STEPS), np.float32(0.5)
+    white = np.float32(curve.shape[0] - 1) / steps
     rows = image.reshape(size, width)
     line = np.empty(3 * (cells + 1), np.float32)
     above = np.empty(width, np.float32)
@@ -258,7 +261,7 @@ def paint(grid: F32, spacing: int, curve: F32, image: U8) -> None:
     for i in range(cells + 1):
         for j in range(cells + 1):
             for c in range(3):
-                line[3 * j + c] = curve[int(min(grid[i, j, c], one) * top + half)]
+                line[3 * j + c] = curve[int(min(grid[i, j, c], white) * steps + half)]
         above, below = below, above
         for x in range(image.shape[1]):
             left = x // spacing

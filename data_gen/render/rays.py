@@ -92,3 +92,11 @@ class Faces(NamedTuple):
     texels: U8
     uv: F32
     smooth: F32
+
+    def take(self, which: I32) -> Faces:
+        """Some of them."""
+        return self._replace(
+            material=self.material[which],
+            uv=self.uv[which] if len(self.uv) else self.uv,
+            smooth=self.smooth[which] if len(self.smooth) else self.smooth,
+        )

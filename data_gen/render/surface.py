@@ -212,9 +212,10 @@ def collect(
                 nx, ny, nz = sx / length, sy / length, sz / length
         normal[count, 0], normal[count, 1], normal[count, 2] = nx, ny, nz
         m = material[face]
-        r, g, b = colors[m, 0], colors[m, 1], colors[m, 2]
+        for c in range(3):
+            albedo[count, c] = colors[m, c]
         rows, cols = textures[m, 1], textures[m, 2]
-        if rows > 0:
+        if rows > 0:  # bytes are interpolated, then made linear: Cycles' order
             tu = w0 * uv[face, 0, 0] + w1 * uv[face, 1, 0] + w2 * uv[face, 2, 0]
             tv = w0 * uv[face, 0, 1] + w1 * uv[face, 1, 1] + w2 * uv[face, 2, 1]
             x = (tu - math.floor(tu)) * cols - np.float32(0.5)
@@ -228,24 +229,15 @@ def collect(
             t10, t11 = first + y1 * cols + x0, first + y1 * cols + x1
             w00, w01 = (one - fx) * (one - fy), fx * (one - fy)
             w10, w11 = (one - fx) * fy, fx * fy
-            r *= (
-                w00 * linear[texels[t00, 0]]
-                + w01 * linear[texels[t01, 0]]
-                + w10 * linear[texels[t10, 0]]
-                + w11 * linear[texels[t11, 0]]
-            )
-            g *= (
-                w00 * linear[texels[t00, 1]]
-                + w01 * linear[texels[t01, 1]]
-                + w10 * linear[texels[t10, 1]]
-                + w11 * linear[texels[t11, 1]]
-            )
-            b *= (
-                w00 * linear[texels[t00, 2]]
-                + w01 * linear[texels[t01, 2]]
-                + w10 * linear[texels[t10, 2]]
-                + w11 * linear[texels[t11, 2]]
-            )
-        albedo[count, 0], albedo[count, 1], albedo[count, 2] = r, g, b
+            for c in range(3):
+                byte = (
+                    w00 * np.float32(texels[t00, c])
+                    + w01 * np.float32(texels[t01, c])
+                    + w10 * np.float32(texels[t10, c])
+                    + w11 * np.float32(texels[t11, c])
+                )
+                low = min(int(byte), 254)
+                light = linear[low] + (byte - np.float32(low)) * (linear[low + 1] - linear[low])
+                albedo[count, c] *= light
         count += 1
     return count

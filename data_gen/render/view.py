@@ -35,6 +35,8 @@ class View:
         self.renderer = renderer = prepared.renderer
         self.recipe = recipe = renderer.recipe
         self.size = recipe.image_size
+        background = renderer.background
+        self.backdrop = None if background is None else background.picture(latent)
         camera = renderer.camera
         turn = rotation_matrix(latent[:3]).T  # object frame = turn @ world - shift
         shift = latent[7:10] if len(latent) > 7 else np.zeros(3)
@@ -66,22 +68,27 @@ class View:
         # radiance of the floor where neither the object nor the spot reaches it
         self.floor_open = self.floor_albedo * (renderer.open_table[-1] * _PER_PI)
 
-    def render(self, image: U8) -> I32:
-        """Write ``image (H, W, 3)``; returns the picture indices of the pixels that hit."""
+    def render(self, image: U8) -> tuple[I32, Hits]:
+        """Write ``image (H, W, 3)``; returns the hits of rays through pixels' centres, and the
+        picture indices of these pixels.
+        """
         r, size = self.renderer, self.size
         self.grid = self._floor_grid()
-        floor.paint(self.grid, r.spacing, r.curve, image)
-        if r.horizon is not None:
-            image[r.horizon] = r.bytes[round(min(1.0, self.recipe.sky) * (len(r.bytes) - 1))]
+        if self.backdrop is not None:
+            image[:] = r.shown_texels[self.backdrop]
+        else:
+            floor.paint(self.grid, r.spacing, r.curve, image)
+            if r.horizon is not None:
+                image[r.horizon] = r.shown(np.full(3, self.recipe.sky, np.float32))
         self.box = surface.screen_box(self.prepared.vertices, self.frame, r.focal, size)
         x0, y0, x1, y1 = self.box
         if x0 >= x1 or y0 >= y1:
-            return np.empty(0, np.int32)
+            return np.empty(0, np.int32), Hits.empty(0)
         rows, cols = np.arange(y0, y1, dtype=np.int32), np.arange(x0, x1, dtype=np.int32)
         pixels = (rows[:, None] * size + cols).ravel()
         hits = self._trace(pixels, r.centre)
         if len(hits.rays) == 0:
-            return hits.rays
+            return hits.rays, hits
         self._set_probes(pixels, hits)
         light = self._irradiance(pixels, r.centre, hits)
         radiance = hits.albedo * (light * _PER_PI)
@@ -91,7 +98,7 @@ class View:
         n = edges.find_edges(pixels, hits.rays, radiance, self.box, size, contrast, found)
         if n:
             self._smooth_edges(found[:n], pixels, hits, light, image)
-        return pixels[hits.rays]
+        return pixels[hits.rays], hits
 
     def _lamp(self, disc: F32) -> F32:
         """Points ``(patterns, K, 3)`` of the lamp, in the object's frame."""
@@ -341,6 +348,8 @@ class View:
     def _behind(self, pixels: I32) -> F32:
         """Radiance ``(n, 3)`` of the background at the centres of pixels."""
         r = self.renderer
+        if self.backdrop is not None:
+            return r.linear[self.backdrop.reshape(-1, 3)[pixels]]
         centres = np.stack([pixels % self.size, pixels // self.size], axis=1)
         out = np.empty((len(pixels), 3), np.float32)
         floor.look_up(self.grid, r.spacing, centres.astype(np.float32) + np.float32(0.5), out)

@@ -13,6 +13,8 @@ from torch import nn
 from ssl_equiv.data.views import ViewBatch
 from ssl_equiv.methods.base import Method
 
+_UNKNOWN = -100  # label of an image that has none, as in STL-10's unlabelled split
+
 
 class OnlineProbe(pl.Callback):
     """Watch linear separability while a method trains.
@@ -51,9 +53,12 @@ class OnlineProbe(pl.Callback):
         """Classify the batch, log, then take one step."""
         features = outputs["features"].flatten(0, 1).float()
         label = outputs["label"].repeat_interleave(outputs["features"].shape[1])
+        known = label != _UNKNOWN
         with torch.enable_grad(), torch.autocast(features.device.type, enabled=False):
             logits = self.head(features)
-            loss = F.cross_entropy(logits, label)
+            # a sum over those that have a label: none of them gives 0, not NaN
+            loss = F.cross_entropy(logits, label, ignore_index=_UNKNOWN, reduction="sum")
+            loss = loss / known.sum().clamp_min(1)
             gradients = torch.autograd.grad(loss, list(self.head.parameters()))
         for parameter, gradient in zip(self.head.parameters(), gradients, strict=True):
             if trainer.world_size > 1:
@@ -61,8 +66,9 @@ class OnlineProbe(pl.Callback):
                 gradient /= trainer.world_size
             parameter.grad = gradient
         self.optimizer.step()
+        right = (logits.argmax(1) == label).sum() / known.sum().clamp_min(1)
         pl_module.log("probe/loss", loss.detach())
-        pl_module.log("probe/top1", (logits.argmax(1) == label).float().mean(), prog_bar=True)
+        pl_module.log("probe/top1", right, prog_bar=True)
 
     def state_dict(self) -> dict[str, Any]:
         """The classifier and its optimiser, for exact resume."""

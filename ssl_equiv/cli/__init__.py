@@ -12,6 +12,7 @@ from ssl_equiv.errors import UserError, user_error
 COMMANDS = {
     "demo": "generate, pretrain, judge, export and report, in a few minutes",
     "generate": "render a multi-view data set whose views are group elements",
+    "convert": "turn the published tarball or folder into shards, and shards into the folder",
     "pretrain": "train a method on a data set",
     "eval": "linear probe and rotation R2 of a backbone on a data set",
     "export": "turn a backbone into a folder that timm loads",

@@ -85,6 +85,7 @@ def _samples(data: Path, manifest: Manifest) -> str:
     source, group, views = open_source(data), SO3(), []
     for index in source.split["val"][: 2 * len(manifest.classes)].tolist()[::2]:
         (jpeg,), latents = source.read(index, [0])
+        assert isinstance(jpeg, bytes)
         elements = source.schema.elements(torch.from_numpy(latents))
         quaternion = elements["rotation"]
         degrees = math.degrees(group.distance(group.identity((1,)).double(), quaternion).item())

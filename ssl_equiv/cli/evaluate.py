@@ -11,7 +11,7 @@ from rich.table import Table
 from eval.features import extract
 from eval.protocol import evaluate, standard_evaluators
 from eval.results import RESULTS, Result, summarise, write_results
-from ssl_equiv.data.module import ViewDataModule
+from ssl_equiv.data.images import open_views
 from ssl_equiv.errors import UserError
 from ssl_equiv.export import open_backbone
 from ssl_equiv.parsing import call
@@ -63,7 +63,7 @@ def judge(
     if seeds < 1:
         raise UserError("seeds must be at least 1")
     backbone = open_backbone(model, pretrained=pretrained)
-    views = ViewDataModule(
+    views = open_views(
         data,
         batch_size=batch_size,
         preprocess=backbone.preprocess,

@@ -12,7 +12,7 @@ from jsonargparse.typing import PositiveInt
 from pytorch_lightning.cli import LightningCLI
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
-from ssl_equiv.callbacks import OnlineProbe, SaveCheckpoints, StepProgress
+from ssl_equiv.callbacks import OnlineProbe, SaveCheckpoints, StepProgress, WatchHealth
 from ssl_equiv.checkpoint import (
     CHECKPOINTS,
     LAST,
@@ -39,6 +39,8 @@ _FREE = {
     "trainer.profiler",
     "data.num_workers",
     "data.root",
+    "data.init_args.num_workers",
+    "data.init_args.root",
     "checkpoint_every_n_steps",
     "out",
 }
@@ -93,6 +95,7 @@ class PretrainCLI(LightningCLI):
         """The user's trainer with our loggers, callbacks and checkpoint files beside theirs."""
         given = self.config_init.trainer
         callbacks: list[pl.Callback] = [
+            WatchHealth(self.run),
             SaveCheckpoints(self.run, self.config.checkpoint_every_n_steps),
             StepProgress(shown=given.enable_progress_bar is not False),
         ]
@@ -119,6 +122,7 @@ def main(args: list[str]) -> None:
         Method,
         ViewDataModule,
         subclass_mode_model=True,
+        subclass_mode_data=names_data_class(args),
         parser_class=Parser,
         parser_kwargs={"prog": "ssl-equiv pretrain"},
         trainer_defaults={
@@ -147,6 +151,27 @@ def main(args: list[str]) -> None:
             ckpt_path=last if cli.resumes else None,
             weights_only=True,
         )
+
+
+def names_data_class(args: list[str]) -> bool:
+    """Whether the data are given by class path, and not by the arguments of ViewDataModule alone.
+
+    An unreadable configuration is not told here: the parser tells it.
+    """
+    for place, arg in enumerate(args):
+        key, _, value = arg.partition("=")
+        if key in ("--data", "--data.class_path"):
+            return True
+        if key == "--config":
+            path = Path(value or (args[place + 1] if place + 1 < len(args) else ""))
+            try:
+                config = yaml.safe_load(path.read_text())
+            except (OSError, ValueError, yaml.YAMLError):
+                continue
+            data = config.get("data") if isinstance(config, dict) else None
+            if isinstance(data, dict) and "class_path" in data:
+                return True
+    return False
 
 
 def differences(old: Any, new: Any, free: Set[str], name: str = "") -> Iterator[str]:

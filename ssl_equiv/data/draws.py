@@ -6,7 +6,7 @@ resumed run draws what the uninterrupted one would have drawn.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from ssl_equiv.errors import UserError
 
 _GOLDEN = 0x9E3779B97F4A7C15
-_ORDER, _VIEWS = 1, 2  # separate streams
+_ORDER, _VIEWS, _AUGMENT = 1, 2, 3  # separate streams
 
 
 class Draw(NamedTuple):
@@ -46,8 +46,12 @@ def epoch_order(seed: int, epoch: int, num_objects: int) -> np.ndarray:
     return np.argsort(_keys(seed, _ORDER, epoch, np.arange(num_objects)), kind="stable")
 
 
-def choose_views(seed: int, draws: list[Draw], total: int, num_views: int) -> np.ndarray:
+def choose_views(
+    seed: int, draws: Sequence[Draw], total: int, num_views: int, consecutive: bool = False
+) -> np.ndarray:
     """Views drawn without replacement: ``(len(draws), num_views)`` integers in [0, total).
+
+    With ``consecutive`` each row is a run of views that follow one another, its start drawn.
 
     Raises:
         UserError: more views asked for than an object has.
@@ -57,8 +61,20 @@ def choose_views(seed: int, draws: list[Draw], total: int, num_views: int) -> np
             f"{num_views} views asked for, but each object has {total}: lower data.num_views"
         )
     epoch, index = np.array(draws, dtype=np.int64).T
+    if consecutive:
+        starts = _keys(seed, _VIEWS, epoch, index) % np.uint64(total - num_views + 1)
+        return starts.astype(np.int64)[:, None] + np.arange(num_views)
     keys = _keys(seed, _VIEWS, epoch[:, None], index[:, None], np.arange(total)[None])
     return np.argsort(keys, axis=1, kind="stable")[:, :num_views]
+
+
+def uniforms(seed: int, draws: Sequence[Draw], num_views: int, count: int) -> np.ndarray:
+    """Numbers in [0, 1) for every view: ``(len(draws), num_views, count)`` float64."""
+    epoch, index = np.array(draws, dtype=np.int64).T
+    view, place = np.arange(num_views)[:, None], np.arange(count)
+    keys = _keys(seed, _AUGMENT, epoch[:, None, None], index[:, None, None], view, place)
+    numbers: np.ndarray = (keys >> np.uint64(11)) * 2.0**-53
+    return numbers
 
 
 class TrainSampler:

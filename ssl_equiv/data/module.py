@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from lightning_utilities.core.rank_zero import rank_zero_warn
 from torch.utils.data import DataLoader
 
 from ssl_equiv.data.draws import Draw, OrderedSampler, TrainSampler
+from ssl_equiv.data.recycle import SharedPool
 from ssl_equiv.data.sources import Source, open_source
 from ssl_equiv.data.views import Preprocess, ViewBatch, ViewDataset
 from ssl_equiv.errors import UserError
@@ -55,13 +57,15 @@ class ViewDataModule(pl.LightningDataModule):
     """Views of objects, each a known group element, from shards or the published folder.
 
     Args:
-        root: Folder of the data set.
+        root: Folder of the data set; or give ``source``.
         num_views: Views per object in a training batch, drawn without replacement.
+        consecutive: Draw views that follow one another, for data that are paths.
         batch_size: Objects per process in a batch.
         preprocess: Crop, size and normalisation of the images.
         num_workers: Loader processes; None takes the cores that this process may use, at most 8.
         seed: Seed of object order and view draws.
         skip_bad_images: Replace objects that cannot be read, counting them, instead of stopping.
+        source: Where views come from instead of a folder, such as ``data_gen.live.LiveSource``.
 
     Raises:
         UserError: no data set there, or it has fewer views or objects than asked for.
@@ -69,27 +73,37 @@ class ViewDataModule(pl.LightningDataModule):
 
     def __init__(
         self,
-        root: str,
+        root: str | None = None,
         num_views: int = 2,
         batch_size: int = 256,
         preprocess: Preprocess = Preprocess(),  # noqa: B008 (frozen; shown by --print_config)
         num_workers: int | None = None,
         seed: int = 0,
         skip_bad_images: bool = False,
+        source: Source | None = None,
+        consecutive: bool = False,
     ) -> None:
         super().__init__()
         if num_views < 1 or batch_size < 1:
             raise UserError("data.num_views and data.batch_size must be at least 1")
         if num_workers is not None and num_workers < 0:
             raise UserError(f"data.num_workers is {num_workers}: choose 0 or more")
-        self.root, self.num_views, self.batch_size = root, num_views, batch_size
+        self.num_views, self.batch_size, self.consecutive = num_views, batch_size, consecutive
         self.preprocess, self.seed, self.skip_bad_images = preprocess, seed, skip_bad_images
         cores = len(os.sched_getaffinity(0))
         self.num_workers = min(cores, 8) if num_workers is None else num_workers
-        self.source: Source = open_source(root)
+        if root is not None and source is not None:
+            raise UserError("data.root and data.source are both given: leave one out")
+        if root is not None:
+            source = open_source(root)
+        if source is None:
+            raise UserError("no data: give data.root, a data set's folder, or data.source")
+        self.source = source
+        self._train: ViewLoader | None = None
+        self._position: dict[str, int] | None = None
         if num_views > self.source.num_views:
             raise UserError(
-                f"data.num_views is {num_views}, but the objects in {root} have "
+                f"data.num_views is {num_views}, but the objects in {self.source.root} have "
                 f"{self.source.num_views} views: lower it"
             )
 
@@ -105,6 +119,14 @@ class ViewDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> ViewLoader:
         """Shuffled batches of ``num_views`` views; incomplete batches are left out."""
+        sampler, pool = self._train_sampler(), None
+        if self.num_workers:
+            num_bytes = sampler.batch_size * self.num_views * 3 * self._image_size() ** 2
+            with suppress(OSError):  # more than the system promises: tensors go their usual way
+                pool = SharedPool(self.num_workers, num_bytes)
+        return self._resumable(sampler, self._loader(sampler, "train", self.num_views, pool, True))
+
+    def _train_sampler(self) -> TrainSampler:
         objects, (rank, world_size) = self.source.split["train"], self._process()
         batch_size = min(self.batch_size, len(objects) // world_size)
         if 1 < batch_size < self.batch_size:
@@ -112,19 +134,36 @@ class ViewDataModule(pl.LightningDataModule):
                 f"data.batch_size is lowered from {self.batch_size} to {batch_size}: the data set "
                 f"has {len(objects)} training objects for {world_size} processes"
             )
-        sampler = TrainSampler(objects, batch_size, self.seed, rank, world_size)
-        return ViewLoader(sampler, self._loader(sampler, "train", self.num_views, persistent=True))
+        return TrainSampler(objects, batch_size, self.seed, rank, world_size)
+
+    def _resumable(self, sampler: TrainSampler, loader: DataLoader[ViewBatch]) -> ViewLoader:
+        self._train = ViewLoader(sampler, loader)
+        if self._position is not None:
+            self._train.load_state_dict(self._position)
+        return self._train
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the next training batch comes from."""
+        return {} if self._train is None else self._train.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue from :meth:`state_dict`.
+
+        The trainer restores a loader's own state only if nobody has asked before for the number
+        of steps of the run, which a schedule does; this comes before anything is asked.
+        """
+        self._position = state_dict or None
 
     def all_views_dataloader(self, split: str, batch_size: int | None = None) -> Any:
         """Every view of every object of a split once, in order, shared out to the processes."""
         if split not in self.source.split:
             raise UserError(
-                f"{self.root} has no split {split!r}: it has {', '.join(self.source.split)}"
+                f"{self.source.root} has no split {split!r}: it has {', '.join(self.source.split)}"
             )
         if len(self.source.split[split]) == 0:
             raise UserError(
-                f"{self.root} has no objects in its split {split!r}: generate it with a larger "
-                "val_fraction, or add split files"
+                f"{self.source.root} has no objects in its split {split!r}: generate it with a "
+                "larger val_fraction, or add split files"
             )
         if batch_size is None:
             batch_size = max(1, 2 * self.batch_size // self.source.num_views)
@@ -136,6 +175,8 @@ class ViewDataModule(pl.LightningDataModule):
         return replace(batch, images=self.preprocess.normalize(batch.images))
 
     def _image_size(self) -> int:
+        if self.source.image_size is not None:
+            return self.preprocess.output_size(*2 * (self.source.image_size,))[1]
         objects = self.source.split["train"]
         dataset = ViewDataset(self.source, self.preprocess, objects, 1, skip_bad_images=True)
         return dataset[Draw(0, int(objects[0]))].images.shape[-1]
@@ -146,7 +187,12 @@ class ViewDataModule(pl.LightningDataModule):
         return self.trainer.global_rank, self.trainer.world_size
 
     def _loader(
-        self, sampler: Any, split: str, num_views: int | None, persistent: bool = False
+        self,
+        sampler: Any,
+        split: str,
+        num_views: int | None,
+        pool: SharedPool | None = None,
+        persistent: bool = False,
     ) -> DataLoader[ViewBatch]:
         dataset = ViewDataset(
             self.source,
@@ -155,6 +201,8 @@ class ViewDataModule(pl.LightningDataModule):
             num_views,
             self.seed,
             self.skip_bad_images,
+            pool,
+            self.consecutive,
         )
         return DataLoader(
             dataset,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +146,10 @@ class Manifest:
 
     ``classes[label]`` is a class name, ``objects[index]`` reads ``class/object``; ``split`` maps a
     split to the indices of its objects;
-    ``recipe`` is what the generator was told, kept so that a run can be repeated.
+    ``recipe`` and ``source`` are what the generator was told, ``renderer`` what drew (its name and
+    the versions that shape its bytes), kept so that a run can be repeated and verified;
+    ``outputs`` names what is stored beside each view, ``failed`` maps an object without views,
+    which is in no split, to the reason.
     """
 
     objects: tuple[str, ...]
@@ -159,6 +162,9 @@ class Manifest:
     seed: int
     recipe: dict[str, Any]
     source: dict[str, Any]
+    renderer: dict[str, str] = field(default_factory=dict)
+    outputs: tuple[str, ...] = ()
+    failed: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as it stands in ``manifest.json``."""
@@ -172,6 +178,9 @@ class Manifest:
             "seed": self.seed,
             "source": self.source,
             "recipe": self.recipe,
+            "renderer": self.renderer,
+            "outputs": list(self.outputs),
+            "failed": self.failed,
             "split": self.split,
             "shards": [asdict(shard) for shard in self.shards],
             "objects": list(self.objects),
@@ -185,7 +194,11 @@ class Manifest:
             UserError: it is missing, damaged, of another format, or lacks an entry.
         """
         path = Path(root) / MANIFEST
-        raw = read_json(path)
+        return cls.parse(read_json(path), path)
+
+    @classmethod
+    def parse(cls, raw: Any, path: str | Path) -> Manifest:
+        """Inverse of :meth:`to_dict`; ``path`` is told in errors, which are :meth:`read`'s."""
         if not isinstance(raw, dict) or raw.get("format") != FORMAT:
             found = raw.get("format") if isinstance(raw, dict) else None
             raise UserError(f"{path} has format {found!r}, not {FORMAT!r}: generate it anew")
@@ -201,6 +214,9 @@ class Manifest:
                 seed=int(raw["seed"]),
                 recipe=raw["recipe"],
                 source=raw["source"],
+                renderer=dict(raw.get("renderer", {})),
+                outputs=tuple(raw.get("outputs", ())),
+                failed=dict(raw.get("failed", {})),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"{path} lacks or misstates {error}: generate it anew") from error
@@ -220,29 +236,44 @@ def view_member(index: int, view: int) -> str:
     return f"{object_key(index)}.{view:03d}.jpg"
 
 
+def output_member(index: int, view: int, output: str) -> str:
+    """Name in the tar of what is stored beside a view, such as its depth."""
+    return f"{object_key(index)}.{view:03d}.{output}.png"
+
+
 def latents_member(index: int) -> str:
     """Name in the tar of an object's latent vectors, ``(V, L)`` float64."""
     return f"{object_key(index)}.latents.npy"
 
 
 def description_member(index: int) -> str:
-    """Name in the tar of an object's description (class, object, label, index)."""
+    """Name in the tar of an object's description, see :func:`describe`."""
     return f"{object_key(index)}.json"
 
 
 def index_name(shard: str) -> str:
-    """Name of the index beside a shard: int64 ``(objects, 1 + V, 3)`` of offset, bytes, CRC-32.
-
-    Entry 0 is the object's latent vectors, entry 1 + v its view v. The index is an accelerator:
-    where it is absent the tar's own headers are read instead.
+    """Name of the index beside a shard: int64 ``(objects, rows, 3)`` of offset, bytes, CRC-32, its
+    rows those of :func:`index_members`. An object that failed has rows of zeros. The index is an
+    accelerator: where it is absent the tar's own headers are read instead.
     """
     return shard.removesuffix(".tar") + ".index.npy"
 
 
-def describe(index: int, class_name: str, object_id: str, label: int) -> bytes:
-    """The description record of an object as JSON bytes."""
+def index_members(index: int, num_views: int, outputs: Sequence[str] = ()) -> list[str]:
+    """An object's members in the order of the index's rows: latents, views, each output's views."""
+    views = range(num_views)
+    members = [latents_member(index)] + [view_member(index, view) for view in views]
+    return members + [output_member(index, view, name) for name in outputs for view in views]
+
+
+def describe(index: int, class_name: str, object_id: str, label: int, **more: Any) -> bytes:
+    """The description record of an object as JSON bytes.
+
+    ``more`` may hold ``mesh_sha256``, the digest of the mesh file that was rendered, and
+    ``failed``, the reason why the object has no views.
+    """
     return json.dumps(
-        {"index": index, "class": class_name, "object": object_id, "label": label}
+        {"index": index, "class": class_name, "object": object_id, "label": label, **more}
     ).encode()
 
 

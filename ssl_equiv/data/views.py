@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
-from torchvision.io import ImageReadMode  # importing it registers torch.ops.image
 from torchvision.transforms.v2 import functional as F
 
-from ssl_equiv.data.draws import Draw, choose_views
+from ssl_equiv.data.decode import decode_into, image_size
+from ssl_equiv.data.draws import Draw
+from ssl_equiv.data.recycle import SharedPool
 from ssl_equiv.data.sources import Source
 from ssl_equiv.errors import UserError
 from ssl_equiv.groups import Group
@@ -24,7 +26,8 @@ class ViewBatch:
     """V views of each of B objects.
 
     Args:
-        images: ``(B, V, C, H, W)``; uint8 from the loader, normalised float in a training step.
+        images: ``(B, V, C, H, W)``; uint8 from the loader, normalised float in a training step. The
+            loader lays them out in memory as ``(V, B, H, W, C)``: each view is channels-last.
         actions: Absolute group elements ``{factor: (B, V, dim)}``.
         groups: The group of each factor.
         label: Class of each object, ``(B,)``.
@@ -61,6 +64,15 @@ class ViewBatch:
         """The batch in page-locked memory."""
         return self._map(lambda tensor: tensor.pin_memory())
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # between processes a tensor is a file of shared memory: no small one is worth that
+        small = {name: action.cpu().numpy() for name, action in self.actions.items()}
+        label, index = self.label.cpu().numpy(), self.index.cpu().numpy()
+        images: Tensor | _Lent = self.images
+        if (place := SharedPool.locate(self.images)) is not None:
+            images = _Lent(*place, tuple(self.images.permute(_STORED).shape))
+        return _received, (images, small, self.groups, label, index, self.skipped)
+
     def _map(self, function: Any) -> ViewBatch:
         return replace(
             self,
@@ -69,6 +81,34 @@ class ViewBatch:
             label=function(self.label),
             index=function(self.index),
         )
+
+
+_STORED = (1, 0, 3, 4, 2)  # (B, V, C, H, W) to the order in memory, (V, B, H, W, C)
+_SHOWN = (1, 0, 4, 2, 3)  # and back
+
+
+class _Lent(NamedTuple):
+    """Images that wait in a slot of a pool."""
+
+    pool: int
+    slot: int
+    shape: tuple[int, ...]
+
+
+def _received(
+    images: Tensor | _Lent,
+    actions: Mapping[str, np.ndarray],
+    groups: Mapping[str, Group],
+    label: np.ndarray,
+    index: np.ndarray,
+    skipped: int,
+) -> ViewBatch:
+    if isinstance(images, _Lent):
+        images = SharedPool.receive(*images).permute(_SHOWN)
+    elements = {name: torch.from_numpy(action) for name, action in actions.items()}
+    return ViewBatch(
+        images, elements, groups, torch.from_numpy(label), torch.from_numpy(index), skipped
+    )
 
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -98,6 +138,20 @@ class Preprocess:
                 raise UserError(f"preprocess.{name} is {value}: choose 1 or more, or leave it out")
         if min(self.std) <= 0:
             raise UserError(f"preprocess.std is {self.std}: every entry must be above 0")
+
+    def keeps(self, height: int, width: int) -> bool:
+        """Whether :meth:`shape` leaves images of this size as they are."""
+        return self.center_crop in (None, height, width) and self.output_size(height, width) == (
+            height,
+            width,
+        )
+
+    def output_size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of what :meth:`shape` makes of an image."""
+        if self.size is not None:
+            return self.size, self.size
+        crop = self.center_crop
+        return (height, width) if crop is None else (crop, crop)
 
     def shape(self, image: Tensor, where: str) -> Tensor:
         """Crop and resize uint8 ``(..., C, H, W)``; ``where`` names the image in errors."""
@@ -141,6 +195,8 @@ class ViewDataset(Dataset[ViewBatch]):
         seed: Seed of the view draws.
         skip_bad_images: Put the next readable one of ``objects`` in the place of one that cannot
             be read, and count it, instead of raising.
+        pool: Memory that loader processes share with their parent.
+        consecutive: Draw views that follow one another.
     """
 
     def __init__(
@@ -151,8 +207,11 @@ class ViewDataset(Dataset[ViewBatch]):
         num_views: int | None = None,
         seed: int = 0,
         skip_bad_images: bool = False,
+        pool: SharedPool | None = None,
+        consecutive: bool = False,
     ) -> None:
-        self.source, self.preprocess = source, preprocess
+        self.source, self.preprocess, self.pool = source, preprocess, pool
+        self.consecutive = consecutive
         self.num_views, self.seed, self.skip_bad_images = num_views, seed, skip_bad_images
         self.objects = np.sort(objects)
         self.labels = source.labels
@@ -170,52 +229,42 @@ class ViewDataset(Dataset[ViewBatch]):
         Raises:
             UserError: an image or latent cannot be read, or images differ in size.
         """
-        total = self.source.num_views
         if self.num_views is None:
+            total = self.source.num_views
             chosen = np.broadcast_to(np.arange(total), (len(draws), total))
         else:
-            chosen = choose_views(self.seed, draws, total, self.num_views)
-        images: Tensor | None = None
+            chosen = self.source.choose(self.seed, draws, self.num_views, self.consecutive)
+        canvas = _Canvas(chosen.shape[1], len(draws), self.pool)
         latents, read, skipped = [], [], 0
         for row, (draw, views) in enumerate(zip(draws, chosen.tolist(), strict=True)):
-            index, pixels, latent, failures = self._read(draw.item, views)
+            index, latent, failures = self._read(draw.item, views, canvas, row)
             skipped += failures
-            if images is None:
-                images = torch.empty((len(draws), *pixels.shape), dtype=torch.uint8)
-            if pixels.shape != images.shape[1:]:
-                raise UserError(
-                    f"{self.source.name_of(index, views[0])} has {pixels.shape[-2]}x"
-                    f"{pixels.shape[-1]} pixels where others have {images.shape[-2]}x"
-                    f"{images.shape[-1]}: set data.preprocess.size"
-                )
-            images[row] = pixels
             latents.append(latent)
             read.append(index)
-        assert images is not None
         stacked = torch.from_numpy(np.stack(latents)).float()
-        actions = self.source.schema.elements(stacked)
         return ViewBatch(
-            images=images,
-            actions=actions,
+            images=canvas.images,
+            actions=self.source.schema.elements(stacked),
             groups=self.groups,
             label=torch.from_numpy(self.labels[read]),
             index=torch.tensor(read),
             skipped=skipped,
         )
 
-    def _read(self, index: int, views: list[int]) -> tuple[int, Tensor, np.ndarray, int]:
+    def _read(
+        self, index: int, views: list[int], canvas: _Canvas, row: int
+    ) -> tuple[int, np.ndarray, int]:
+        """Fill a row of the canvas; the object that was read, its latents, and failures before."""
         failures = 0
         while True:
             try:
-                encoded, latents = self.source.read(index, views)
-                pixels = torch.stack(
-                    [
-                        _decode(data, self.source.name_of(index, view))
-                        for data, view in zip(encoded, views, strict=True)
-                    ]
-                )
-                pixels = self.preprocess.shape(pixels, self.source.name_of(index, views[0]))
-                return index, pixels, latents, failures
+                images, latents = self.source.read(index, views)
+                for place, (image, view) in enumerate(zip(images, views, strict=True)):
+                    name = partial(self.source.name_of, index, view)
+                    self._place(image, canvas, place, row, name)
+                return index, latents, failures
+            except _OtherSize:
+                raise
             except UserError:
                 if not self.skip_bad_images or failures >= len(self):
                     raise
@@ -223,21 +272,66 @@ class ViewDataset(Dataset[ViewBatch]):
                 next_place = int(np.searchsorted(self.objects, index)) + 1
                 index = int(self.objects[next_place % len(self)])
 
+    def _place(
+        self,
+        image: bytes | np.ndarray,
+        canvas: _Canvas,
+        view: int,
+        row: int,
+        name: Callable[[], str],
+    ) -> None:
+        try:
+            stored = image_size(image)
+            size = self.preprocess.output_size(*stored)
+            slot = canvas.slot(view, row, size)
+            if slot is None:
+                raise _OtherSize(
+                    f"{name()} has {size[0]}x{size[1]} pixels where others have "
+                    f"{canvas.size[0]}x{canvas.size[1]}: set data.preprocess.size"
+                )
+            if self.preprocess.keeps(*stored):
+                decode_into(image, slot)
+                return
+            whole = np.empty((*stored, 3), np.uint8)
+            decode_into(image, whole)
+        except ValueError as error:
+            raise UserError(
+                f"{name()} is not a whole JPEG image ({error}): replace it or set "
+                "data.skip_bad_images"
+            ) from error
+        shaped = self.preprocess.shape(torch.from_numpy(whole).permute(2, 0, 1), name())
+        slot[...] = shaped.permute(1, 2, 0).numpy()
 
-def _decode(data: bytes, name: str) -> Tensor:
-    """A JPEG as uint8 ``(3, H, W)``; ``name`` is told where it is damaged."""
-    try:
-        if not data:
-            raise RuntimeError("it is empty")
-        buffer = torch.frombuffer(bytearray(data), dtype=torch.uint8)
-        # the operator itself: its Python wrapper warns of its deprecation at every call, and what
-        # would replace it takes half as long again
-        image: Tensor = torch.ops.image.decode_jpeg(buffer, ImageReadMode.RGB.value, False)
-        if b"\xff\xd9" not in data[-64:]:  # libjpeg fills what is missing with grey
-            raise RuntimeError("it is cut short")
-        return image
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f"{name} is not a whole JPEG image ({reason}): replace it or set data.skip_bad_images"
-        ) from error
+
+class _OtherSize(UserError):
+    """A sound image that does not fit the batch: leaving it out would hide a missing setting."""
+
+
+class _Canvas:
+    """Memory of the images of V views of B objects, made when the first image tells its size.
+
+    Args:
+        num_views: V.
+        num_objects: B.
+        pool: Where the memory comes from while there is some.
+    """
+
+    def __init__(self, num_views: int, num_objects: int, pool: SharedPool | None) -> None:
+        self.num_views, self.num_objects, self.pool = num_views, num_objects, pool
+        self.size = (0, 0)
+
+    def slot(self, view: int, row: int, size: tuple[int, int]) -> np.ndarray | None:
+        """Where an image ``(H, W, 3)`` goes; None if it has another size than the first."""
+        if self.size == (0, 0):
+            self.size = size
+            shape = (self.num_views, self.num_objects, *size, 3)
+            lent = None if self.pool is None else self.pool.take(shape)
+            # numpy asks for huge pages: a fresh batch in small ones costs as much as its decoding
+            self._pixels = torch.from_numpy(np.empty(shape, np.uint8)) if lent is None else lent
+            self._slots = self._pixels.numpy()
+        return self._slots[view, row] if size == self.size else None
+
+    @property
+    def images(self) -> Tensor:
+        """All images, ``(B, V, 3, H, W)``."""
+        return self._pixels.permute(_SHOWN)

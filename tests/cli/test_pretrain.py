@@ -76,6 +76,20 @@ def test_a_continued_run_is_bitwise_the_whole_one(
     assert read_metrics(tmp_path / "run")["train/loss"] == read_metrics(whole)["train/loss"]
 
 
+# a length in epochs makes the trainer build its loader before the state is restored
+@pytest.mark.parametrize("cuts", [(4,), (3, 7)])
+def test_a_continued_run_of_epochs(
+    data: Path, whole: Path, tmp_path: Path, cuts: tuple[int, ...]
+) -> None:
+    epochs = ["--trainer.max_epochs", "3"]
+    for steps in cuts:
+        assert pretrain(data, tmp_path / "run", steps, *epochs) == 0
+    assert pretrain(data, tmp_path / "run", -1, *epochs) == 0
+    want, have = weights(whole), weights(tmp_path / "run")
+    for name, value in want.items():
+        assert torch.equal(have[name], value), name
+
+
 def test_a_continued_run_with_gradient_accumulation(data: Path, tmp_path: Path) -> None:
     more = ["--trainer.accumulate_grad_batches", "2"]
     assert pretrain(data, tmp_path / "whole", 5, *more) == 0

@@ -28,6 +28,16 @@ def test_views_are_distinct_and_uniform() -> None:
     assert pairs[~np.eye(10, dtype=bool)].min() > 60  # 111 expected of each ordered pair
 
 
+def test_consecutive_views_follow_one_another() -> None:
+    draws = [Draw(epoch, item) for epoch in range(40) for item in range(50)]
+    views = choose_views(0, draws, 7, 3, consecutive=True)
+    assert (np.diff(views, axis=1) == 1).all()
+    starts, counts = np.unique(views[:, 0], return_counts=True)
+    assert starts.tolist() == [0, 1, 2, 3, 4]
+    assert counts.min() > 330  # of 2000
+    assert len({tuple(views[i]) for i in range(0, 2000, 50)}) > 1  # epochs differ
+
+
 def test_a_draw_depends_on_epoch_and_object_alone() -> None:
     alone = choose_views(0, [Draw(4, 17)], 50, 2)
     among = choose_views(0, [Draw(4, 3), Draw(4, 17), Draw(5, 17)], 50, 2)

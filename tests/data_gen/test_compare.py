@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,11 @@ import pytest
 from PIL import Image
 
 from data_gen import compare
+from data_gen import reference as reference_file
+from data_gen.mesh import Material, Mesh
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "cycles_reference.npz"
+HELD_OUT = GOLDEN.with_name("cycles_heldout.npz")
 
 pytestmark = pytest.mark.render
 
@@ -37,6 +41,46 @@ def test_every_golden_picture_is_cycles_picture(capsys: pytest.CaptureFixture[st
     assert all("SSIM 0.99" in line for line in lines[:8])
 
 
+def test_every_held_out_picture_is_cycles_picture(capsys: pytest.CaptureFixture[str]):
+    """Procedural objects with thin, round and flat parts; one moved, one in colours, one filmic."""
+    references = {
+        reference.name.split("-")[0]: reference for reference in reference_file.read(HELD_OUT)
+    }
+    assert set(references) == {"bicycle", "teapot", "laptop", "umbrella", "car", "train"}
+    assert references["umbrella"].latents.shape == (2, 10)
+    assert len(references["car"].mesh.materials) == 4
+    assert references["train"].view == "filmic"
+    assert compare.main([str(HELD_OUT), "--min-ssim", "0.985"]) == 0
+    assert "10 pictures" in capsys.readouterr().out
+
+
+def test_reference_files_keep_what_they_hold(tmp_path: Path):
+    stored = reference_file.read(HELD_OUT)
+    reference_file.write(tmp_path / "copy.npz", stored)
+    for old, new in zip(stored, reference_file.read(tmp_path / "copy.npz"), strict=True):
+        assert (old.name, old.view, old.recipe) == (new.name, new.view, new.recipe)
+        np.testing.assert_array_equal(old.images, new.images)
+        np.testing.assert_array_equal(old.latents, new.latents)
+        np.testing.assert_array_equal(old.mesh.vertices, new.mesh.vertices)
+        np.testing.assert_array_equal(old.mesh.corner_normals, new.mesh.corner_normals)
+        for mesh, other in ((old.mesh, new.mesh), (new.mesh, old.mesh)):
+            colors = np.stack([material.color for material in mesh.materials])
+            others = np.stack([material.color for material in other.materials])
+            np.testing.assert_array_equal(colors[mesh.face_material], others[other.face_material])
+
+
+def test_a_textured_mesh_is_stored_in_its_mean_colours():
+    texture = np.zeros((2, 2, 3), np.uint8)
+    texture[0] = 255
+    mesh = Mesh.plain(np.eye(3), np.array([[0, 1, 2]]))
+    material = Material(np.array([1.0, 0.5, 0.0], np.float32), texture)
+    mesh = replace(mesh, materials=(material,), corner_uv=np.zeros((1, 3, 2), np.float32))
+    stored = reference_file.storable(mesh)
+    assert stored.corner_uv is None
+    np.testing.assert_allclose(stored.materials[0].color, [0.5, 0.25, 0.0], atol=1e-6)
+    np.testing.assert_allclose(reference_file.storable(mesh, grey=True).materials[0].color, 0.6)
+
+
 def test_exit_code_tells_the_threshold(small: Path, capsys: pytest.CaptureFixture[str]):
     assert compare.main([str(small), "--min-ssim", "0.9999"]) == 1
     assert "below the threshold" in capsys.readouterr().out
@@ -48,7 +92,7 @@ def test_picture_is_three_wide(small: Path, tmp_path: Path):
 
 
 def test_regions_cover_the_picture(small: Path):
-    (reference,) = compare.read(small)
+    (reference,) = reference_file.read(small)
     for comparison in compare.compare(reference):
         assert set(comparison.errors) == {"all", "object", "shadow", "floor"}
         assert comparison.errors["all"] < 1
@@ -74,6 +118,12 @@ def broken(name: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     elif name == "holds no pictures":
         arrays["torus/latents"] = arrays["torus/latents"][:0]
         arrays["torus/images"] = arrays["torus/images"][:0]
+    elif name == "colors":
+        arrays["torus/colors"] = np.ones((3, 3), np.float32)
+    elif name == "normals":
+        arrays["torus/normals"] = np.ones((len(arrays["torus/faces"]), 3), np.float32)
+    elif name == "view":
+        arrays["torus/view"] = np.array("sepia")
     elif name == "not a readable":
         arrays["torus/faces"] = np.array([object()])
     return arrays
@@ -90,6 +140,9 @@ def broken(name: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         "latents are NaN",
         "holds no arrays",
         "holds no pictures",
+        "colors",
+        "normals",
+        "view",
         "not a readable",
     ],
 )

@@ -1,11 +1,5 @@
 from __future__ import annotations
 
-import hashlib
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -18,18 +12,12 @@ from ssl_equiv import cli
 from ssl_equiv.data.record import split_objects
 from ssl_equiv.data.sources import open_source
 from ssl_equiv.errors import UserError
+from tests.data_gen.stored import digest
 
 pytestmark = pytest.mark.render
 
 CLASSES = ("chair", "mug", "lamp")
 SMALL = Recipe.from_dict({"num_views": 3, "image_size": 32})
-
-
-def digest(root: Path) -> dict[str, str]:
-    files = sorted(path for path in root.rglob("*") if path.is_file())
-    return {
-        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files
-    }
 
 
 def make(root: Path, **options: object) -> None:
@@ -79,36 +67,6 @@ def test_both_layouts_hold_the_same(made: Path, tmp_path: Path) -> None:
     for split in ("train", "val"):
         names = {shards.objects[i] for i in shards.split[split]}
         assert names == {folder.objects[i] for i in folder.split[split]}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("layout", ["shards", "folder"])
-def test_a_killed_run_completes_to_the_same_bytes(tmp_path: Path, layout: str) -> None:
-    make(tmp_path / "whole", layout=layout)
-    want = digest(tmp_path / "whole")
-    command = (
-        "from tests.data_gen.test_generate import make; from pathlib import Path; import sys; "
-        "make(Path(sys.argv[1]), layout=sys.argv[2])"
-    )
-    arguments = [sys.executable, "-c", command, str(tmp_path / "cut"), layout]
-    root, kills, rng = tmp_path / "cut", 0, np.random.default_rng(0)
-    for _ in range(4):
-        process = subprocess.Popen(arguments, cwd=Path(__file__).parents[2])
-        seen = _size(root)
-        while process.poll() is None and _size(root) == seen:
-            time.sleep(0.002)
-        time.sleep(rng.uniform(0, 0.1))  # somewhere in the work that has just begun
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-            kills += 1
-        process.wait()
-    assert kills >= 2
-    subprocess.run(arguments, cwd=Path(__file__).parents[2], check=True)
-    assert digest(root) == want
-
-
-def _size(root: Path) -> int:
-    return sum(len(files) + len(folders) for _, folders, files in os.walk(root))
 
 
 @pytest.mark.parametrize("layout", ["shards", "folder"])

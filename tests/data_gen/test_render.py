@@ -10,6 +10,7 @@ from data_gen.latents import sample_latents
 from data_gen.mesh import Material, Mesh
 from data_gen.recipe import Recipe
 from data_gen.render import EmbreeRenderer
+from data_gen.render.filmic import filmic
 from data_gen.scene import rotation_matrix
 from ssl_equiv.errors import UserError
 
@@ -75,7 +76,7 @@ def test_latents_turn_and_move_the_object_as_the_groups_say(seed: int):
     mesh = replace(mesh, vertices=mesh.vertices - mesh.bounds.mean(axis=0))
     specks = specks - np.mean(joined.bounds, axis=0)
     renderer = EmbreeRenderer(recipe)
-    _, mask = renderer.prepare(mesh).render(latents, return_mask=True)
+    mask = renderer.prepare(mesh).render_outputs(latents, ["mask"])["mask"]
     world = (specks + latents[0, 7:10]) @ rotation_matrix(latents[0, :3]).T
     expected = renderer.camera.project(world)
     y, x = np.nonzero(mask[0])
@@ -89,7 +90,8 @@ def test_latents_turn_and_move_the_object_as_the_groups_say(seed: int):
 
 
 def test_mask_is_the_objects_outline(renderer: EmbreeRenderer):
-    images, mask = renderer.prepare(quad()).render(UPRIGHT, return_mask=True)
+    views = renderer.prepare(quad()).render_outputs(UPRIGHT, ["mask"])
+    images, mask = views["image"], views["mask"]
     corners = renderer.camera.project(quad().vertices.astype(np.float64))
     x, y = corners.T
     area = abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2
@@ -168,12 +170,11 @@ def test_what_is_below_the_floor_does_not_show():
     recipe = Recipe.diebench_t(image_size=64, translation=((0, 0), (0, 0), (-2, 2)))
     prepared = EmbreeRenderer(recipe).prepare(quad())
     latents = np.concatenate([UPRIGHT, [[0, 0, -1.2]]], axis=1)
-    image, mask = prepared.render(latents, return_mask=True)
-    assert not mask.any()
+    assert not prepared.render_outputs(latents, ["mask"])["mask"].any()
     latents[0, 9] = -0.8
-    assert prepared.render(latents, return_mask=True)[1].any()
+    assert prepared.render_outputs(latents, ["mask"])["mask"].any()
     latents[0, 9] = 1.8  # beside the camera and out of the picture
-    assert prepared.render(latents).shape == image.shape
+    assert prepared.render(latents).shape == (1, 64, 64, 3)
 
 
 def test_degenerate_and_hostile_triangles_are_harmless(renderer: EmbreeRenderer):
@@ -211,6 +212,35 @@ def test_a_high_camera_sees_floor_and_a_low_one_sky(knot: Mesh):
     sky = round(255 * (1.055 * 0.05 ** (1 / 2.4) - 0.055))
     assert abs(image[0].astype(int) - sky).max() <= 1
     assert image[-1].max() > sky + 20
+
+
+def test_filmic_is_its_curve_of_the_same_light(knot: Mesh):
+    """Object, edges, floor and sky alike, where the standard view is neither white nor dark."""
+    recipe = replace(RECIPE, camera_theta=1.4, lens_mm=25.0)
+    latents = sample_latents(RECIPE, 2)
+    standard = EmbreeRenderer(recipe).render(knot, latents)
+    film = EmbreeRenderer(replace(recipe, view="filmic")).render(knot, latents)
+    value = standard / 255.0
+    expected = filmic(np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4))
+    known = (standard > 40) & (standard < 255)
+    assert known.mean() > 0.5
+    off = np.abs(film - 255 * expected)[known]
+    assert off.max() < 3  # a byte of the standard view is more than one of the filmic
+    assert off.mean() < 0.6
+
+
+def test_filmic_keeps_light_above_one_apart(knot: Mesh):
+    """Ten times the light: white in the standard view, still shaded in the filmic one."""
+    bright = replace(RECIPE, sun_energy=15.0, light_energy=5000.0, sky=0.5)
+    latents = sample_latents(RECIPE, 2)[:1]
+    standard, film = (
+        EmbreeRenderer(replace(bright, view=view)).render(knot, latents)[0]
+        for view in ("standard", "filmic")
+    )
+    white = (standard == 255).all(axis=-1)
+    assert white.sum() > 100
+    assert film[white].min() < 235
+    assert len(np.unique(film[white][:, 0])) > 10
 
 
 @pytest.mark.parametrize(
