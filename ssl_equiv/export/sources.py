@@ -15,6 +15,7 @@ from ssl_equiv.backbones import BackboneConfig, create_backbone
 from ssl_equiv.checkpoint import PretrainedMethod, load_weights
 from ssl_equiv.data.views import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from ssl_equiv.errors import UserError
+from ssl_equiv.export.importers import IMPORTERS, import_published
 from ssl_equiv.files import read_json
 from ssl_equiv.methods.base import Method
 from ssl_equiv.parsing import instantiate
@@ -30,9 +31,11 @@ class Backbone(nn.Module):
         model: The timm model, ``(B, 3, H, W) -> (B, D)``.
         config: Which timm model.
         preprocess: What images go through before it.
-        parts: Named columns of its output.
+        parts: Named columns of the model's output.
         origin: What is known of its making, plain data: method, arguments, steps, factors.
         source: How the user named it.
+        method: What encodes, where a representation has more than the model's output: such a run
+            is judged by all of it, and its model alone is exported.
     """
 
     def __init__(
@@ -43,13 +46,17 @@ class Backbone(nn.Module):
         parts: Mapping[str, tuple[int, int]],
         origin: dict[str, Any],
         source: str,
+        method: Method | None = None,
     ) -> None:
         super().__init__()
         self.model, self.config, self.preprocess = model.eval(), config, preprocess
         self.parts, self.origin, self.source = dict(parts), origin, source
+        self.method = method
 
     def encode(self, images: Tensor) -> Representation:
         """The representation ``(B, D)`` of normalised images ``(B, 3, H, W)``."""
+        if self.method is not None:
+            return self.method.encode(images)
         return Representation(self.model(images), self.parts)
 
 
@@ -57,8 +64,9 @@ def open_backbone(source: str, *, pretrained: bool = False, seed: int = 0) -> Ba
     """The backbone that a user names.
 
     Args:
-        source: A run directory, a ``.ckpt`` file, an export folder, ``timm:NAME``, or
-            ``random:RUN``: the network of a run at random initialisation.
+        source: A run directory, a ``.ckpt`` file, an export folder, ``timm:NAME``,
+            ``random:RUN``: the network of a run at random initialisation, or a published
+            checkpoint as ``sie:FILE``, ``equicaps:FILE`` or ``seqjepa:FILE``.
         pretrained: For ``timm:NAME``: take timm's weights (downloads them) instead of random ones.
         seed: Seed of random weights.
 
@@ -72,17 +80,21 @@ def open_backbone(source: str, *, pretrained: bool = False, seed: int = 0) -> Ba
         raise UserError(f"pretrained is for timm:NAME, not for {source}: leave it out")
     if kind == "random":
         return _at_random(name, seed)
+    family, _, file = source.partition(":")
+    if family in IMPORTERS:
+        return _from_published(family, file)
     if (Path(source) / "config.json").is_file():
         return _from_export(Path(source))
     return _from_method(PretrainedMethod(source), source)
 
 
 def _from_method(found: PretrainedMethod, source: str) -> Backbone:
+    own = type(found.method).encode is not Method.encode
     return Backbone(
         found.method.backbone,
         BackboneConfig(**found.description["init_args"]["backbone"]),
         found.preprocess,
-        found.method.parts,
+        found.method.backbone_parts,
         {
             "method": found.description,
             "steps": found.step,
@@ -90,6 +102,21 @@ def _from_method(found: PretrainedMethod, source: str) -> Backbone:
             "factors": found.schema.to_list(),
         },
         source,
+        found.method.eval() if own else None,
+    )
+
+
+def _from_published(family: str, file: str) -> Backbone:
+    found = import_published(family, file)
+    own = found.method is not None and type(found.method).encode is not Method.encode
+    return Backbone(
+        found.model,
+        found.config,
+        found.preprocess,
+        found.parts,
+        found.origin,
+        f"{family}:{file}",
+        found.method if own else None,
     )
 
 

@@ -152,13 +152,17 @@ def model_card(backbone: Backbone, name: str, results: Sequence[str]) -> str:
         lines += ["", "## Parts", "| part | columns |", "| --- | --- |"]
         lines += [f"| `{part}` | {a} to {b - 1} |" for part, (a, b) in backbone.parts.items()]
     lines += ["", "## Training"]
+    imported = backbone.origin.get("imported")
+    if imported:
+        lines += [f"Imported from {imported}; SHA-256 of the file `{backbone.origin['sha256']}`."]
     if method:
         factors = ", ".join(method["init_args"].get("factors", ())) or "none"
+        steps = "" if imported else f", {backbone.origin['steps']} steps"
         lines += [
-            f"Method `{method['class_path']}`, {backbone.origin['steps']} steps; equivariant to: "
+            f"Method `{method['class_path']}`{steps}; equivariant to: "
             f"{factors}. The exact arguments are in `{SIDECAR}`.",
         ]
-    else:
+    elif not imported:
         lines += [f"A stock timm model; weights: {backbone.origin.get('weights', 'unknown')}."]
     lines += ["", "## Measured"]
     lines += list(results) or ["Nothing yet: run `ssl-equiv eval` before exporting."]

@@ -1,6 +1,17 @@
 """What stands on a backbone: projectors and action-conditioned predictors."""
 
-from ssl_equiv.heads.predictor import ActionLinear
+from ssl_equiv.heads.capsules import Capsules
+from ssl_equiv.heads.mask_predictor import MaskPredictor
+from ssl_equiv.heads.predictor import ActionLinear, DeepActionMLP, action_predictor
 from ssl_equiv.heads.projector import projector
+from ssl_equiv.heads.sequence import SequenceHead
 
-__all__ = ["ActionLinear", "projector"]
+__all__ = [
+    "ActionLinear",
+    "Capsules",
+    "DeepActionMLP",
+    "MaskPredictor",
+    "SequenceHead",
+    "action_predictor",
+    "projector",
+]

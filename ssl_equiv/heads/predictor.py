@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -36,3 +38,47 @@ class ActionLinear(nn.Module):
     def matrices(self) -> Tensor:
         """The maps W_k, ``(K, out_dim, in_dim)``."""
         return self.weight.view(-1, self.action_dim, self.in_dim).transpose(0, 1)
+
+
+class DeepActionMLP(nn.Module):
+    """An MLP with one hidden layer whose weights and biases an MLP makes from the action.
+
+    The "deep" hypernetwork of SIE's ablation (arXiv 2302.10283): Linear(K, K)-ReLU-Linear(K, K)-
+    ReLU-Linear makes the parameters of E -> hidden -> E with ReLU in between. The last Linear is
+    affine in its K inputs h, so the parameters factor as ``Σ_k h_k W_k + W_0`` and no sample's
+    matrices are built: each layer is :class:`ActionLinear` on [x, 1] and [h, 1].
+
+    Args:
+        action_dim: K, entries of the action.
+        dim: E, width of embedding and prediction.
+        hidden: Width in between.
+    """
+
+    def __init__(self, action_dim: int, dim: int, hidden: int = 20) -> None:
+        super().__init__()
+        self.action_dim = action_dim
+        self.action_net = nn.Sequential(
+            nn.Linear(action_dim, action_dim),
+            nn.ReLU(),
+            nn.Linear(action_dim, action_dim),
+            nn.ReLU(),
+        )
+        self.first = ActionLinear(action_dim + 1, dim + 1, hidden)
+        self.second = ActionLinear(action_dim + 1, hidden + 1, dim)
+
+    def forward(self, x: Tensor, action: Tensor) -> Tensor:
+        """Transform ``x (B, E)`` by actions ``(B, K)``; returns ``(B, E)``."""
+        code = _with_one(self.action_net(action.to(x.dtype)))
+        out: Tensor = self.second(_with_one(F.relu(self.first(_with_one(x), code))), code)
+        return out
+
+
+def _with_one(x: Tensor) -> Tensor:
+    return F.pad(x, (0, 1), value=1.0)
+
+
+def action_predictor(
+    kind: Literal["linear", "deep"], action_dim: int, dim: int
+) -> ActionLinear | DeepActionMLP:
+    """SIE's predictor: its linear hypernetwork, or the deep one of its ablation."""
+    return (ActionLinear if kind == "linear" else DeepActionMLP)(action_dim, dim)

@@ -14,10 +14,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ssl_equiv.errors import UserError
+
 _Loss = TypeVar("_Loss", bound=Callable[..., Tensor])
 
 
-def _in_float32(loss: _Loss) -> _Loss:
+def in_float32(loss: _Loss) -> _Loss:
+    """A loss whose tensors are made float32, if they are of less, with autocast switched off."""
+
     @wraps(loss)
     def wrapped(x: Tensor, *args: Tensor | float) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
@@ -30,13 +34,13 @@ def _in_float32(loss: _Loss) -> _Loss:
     return cast(_Loss, wrapped)
 
 
-@_in_float32
+@in_float32
 def invariance(x: Tensor, y: Tensor) -> Tensor:
     """Mean squared difference of two views' embeddings, both ``(N, D)`` (Eq. 5 over D)."""
     return F.mse_loss(x, y)
 
 
-@_in_float32
+@in_float32
 def variance(x: Tensor, eps: float = 1e-4) -> Tensor:
     """Hinge on the per-dimension standard deviation (Eq. 1).
 
@@ -46,11 +50,16 @@ def variance(x: Tensor, eps: float = 1e-4) -> Tensor:
 
     Returns:
         Scalar; 0 when every dimension has standard deviation >= 1.
+
+    Raises:
+        UserError: a single row.
     """
+    if len(x) < 2:
+        raise UserError("a batch of one object has no variance: set data.batch_size to 2 or more")
     return F.relu(1 - torch.sqrt(x.var(dim=0) + eps)).mean()
 
 
-@_in_float32
+@in_float32
 def covariance(x: Tensor) -> Tensor:
     """Squared off-diagonal covariances, summed and divided by D (Eqs. 3 and 4).
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, is_dataclass
@@ -61,6 +62,7 @@ class Method(pl.LightningModule):
         num_views: Views of each object that a step takes.
         parts: Named columns of the representation.
         dim: Width of the representation.
+        step_seed: Seed of this step, the same on every process: for draws keyed by sample.
     """
 
     weights: Mapping[str, float]
@@ -75,26 +77,48 @@ class Method(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)  # the subclass's arguments
+        own = inspect.signature(type(self)).parameters
+        for name in [name for name in self.hparams if name not in own]:
+            del self.hparams[name]  # an argument of a parent class, which the subclass settles
         for name, value in self.hparams.items():
             if is_dataclass(value) and not isinstance(value, type):
                 self.hparams[name] = asdict(value)  # checkpoints hold plain values only
         self.backbone = create_backbone(backbone)
         self.optimizer_config = optimizer
+        self.step_seed = 0
         self.dim: int = self.backbone.num_features  # type: ignore[assignment]
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.backbone.to(memory_format=self.memory_format)
         if compile:
-            self.backbone.compile()
+            self.compile_backbone()
+
+    def compile_backbone(self) -> None:
+        """Compile what a step calls of the backbone."""
+        self.backbone.compile()
 
     @property
     def parts(self) -> dict[str, tuple[int, int]]:
         """Named columns of the representation."""
         return {}
 
+    @property
+    def backbone_parts(self) -> dict[str, tuple[int, int]]:
+        """Named columns of the backbone's own output, which is what is exported."""
+        return self.parts
+
     def encode(self, images: Tensor) -> Representation:
         """The representation ``(B, D)`` of normalised images ``(B, C, H, W)``."""
         images = images.contiguous(memory_format=self.memory_format)
         return Representation(self.backbone(images), self.parts)
+
+    def observe(self, batch: ViewBatch) -> ViewBatch:
+        """The views that a step learns from; a method that makes them from images overrides it."""
+        return batch
+
+    def encode_views(self, images: Tensor) -> list[Representation]:
+        """The representation of each view of ``images (B, V, C, H, W)``."""
+        # each view is a call of its own: BatchNorm sees one view at a time, as the papers' code
+        return [self.encode(images[:, view]) for view in range(images.shape[1])]
 
     def terms(self, views: list[Representation], batch: ViewBatch) -> dict[str, Tensor]:
         """Unweighted loss terms from the representation of each view."""
@@ -106,19 +130,29 @@ class Method(pl.LightningModule):
 
     def training_step(self, batch: ViewBatch, batch_idx: int) -> dict[str, Any]:
         """One step; returns the loss and, detached, the views' representations and labels."""
-        # each view is a call of its own: BatchNorm sees one view at a time, as the papers' code
+        self.check_views(batch)
+        batch = self.observe(batch)
+        views = self.encode_views(batch.images)
+        features = torch.stack([view.features for view in views], dim=1)
+        return self.outcome(self.terms(views, batch), features, batch.label)
+
+    def check_views(self, batch: ViewBatch) -> None:
+        """Refuse a batch with another number of views than the method takes."""
         if batch.images.shape[1] != self.num_views:
             raise UserError(
                 f"{type(self).__name__} takes {self.num_views} views of each object, not "
                 f"{batch.images.shape[1]}: set data.num_views to that"
             )
-        views = [self.encode(batch.images[:, view]) for view in range(batch.images.shape[1])]
-        terms = self.terms(views, batch)
+
+    def outcome(
+        self, terms: Mapping[str, Tensor], features: Tensor, label: Tensor
+    ) -> dict[str, Any]:
+        """Log the terms; returns what a step does, with features ``(B, V, D)`` detached."""
         loss = self.total(terms)
-        logged = {f"train/{name}": term.detach() for name, term in terms.items()}
+        detached = {name: term.detach() for name, term in terms.items()}
+        logged = {f"train/{name}": term for name, term in detached.items()}
         self.log_dict({**logged, "train/loss": loss.detach()}, prog_bar=False)
-        features = torch.stack([view.features.detach() for view in views], dim=1)
-        return {"loss": loss, "features": features, "label": batch.label}
+        return {"loss": loss, "terms": detached, "features": features.detach(), "label": label}
 
     def setup(self, stage: str) -> None:
         """Synchronise BatchNorm where there are several processes: losses see the global batch."""
@@ -132,13 +166,26 @@ class Method(pl.LightningModule):
         seed = self.trainer.datamodule.seed if self.trainer.datamodule is not None else 0  # type: ignore[attr-defined]
         step = self.trainer.fit_loop.epoch_loop.total_batch_idx
         torch.manual_seed(hash((seed, self.global_rank, step)) & 0x7FFFFFFF)
+        self.step_seed = hash((seed, step)) & 0x7FFFFFFF
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Step, once per accumulated batch, then :meth:`after_optimizer_step`."""
+        step = self.trainer.global_step
+        super().optimizer_step(*args, **kwargs)
+        self.after_optimizer_step(step)
+
+    def after_optimizer_step(self, step: int) -> None:
+        """What follows optimiser step ``step`` (from 0), such as a moving average of weights."""
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam or AdamW, fused, with the configured schedule per step."""
         config = self.optimizer_config
         kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.name]
         optimizer = kind(
-            self.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
+            [p for p in self.parameters() if p.requires_grad],  # a target network has none
+            lr=config.lr,
+            weight_decay=config.weight_decay,
+            fused=True,
         )
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, schedule_factor(config, self.trainer.estimated_stepping_batches)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
@@ -9,8 +11,9 @@ from ssl_equiv.backbones import BackboneConfig
 from ssl_equiv.data.views import ViewBatch
 from ssl_equiv.distributed import global_batch
 from ssl_equiv.errors import UserError
-from ssl_equiv.heads import ActionLinear, projector
+from ssl_equiv.heads import action_predictor, projector
 from ssl_equiv.losses import covariance, invariance, variance
+from ssl_equiv.methods.actions import relative_action
 from ssl_equiv.methods.base import Method, OptimizerConfig
 from ssl_equiv.representation import Representation
 
@@ -27,7 +30,9 @@ class SIE(Method):
     Args:
         backbone: The network that is pretrained.
         optimizer: Optimiser and schedule.
-        equi_dim: Width of the equivariant part; None for half of the representation.
+        equi_dim: Width of the equivariant part; None for half of the representation. The whole
+            width leaves out the invariant part and its term (the papers' "only equivariant").
+        predictor: ``linear`` in the action, or ``deep``: an MLP whose weights an MLP makes of it.
         projector_widths: Widths of the projector's layers, shared out to the two parts'
             projectors by the parts' widths.
         factors: Factors of variation whose relative elements, concatenated, are the action.
@@ -46,6 +51,7 @@ class SIE(Method):
         backbone: BackboneConfig = BackboneConfig(),  # noqa: B008 (frozen)
         optimizer: OptimizerConfig = OptimizerConfig(),  # noqa: B008 (frozen)
         equi_dim: int | None = None,
+        predictor: Literal["linear", "deep"] = "linear",
         projector_widths: tuple[int, ...] = (2048, 2048, 2048),
         factors: tuple[str, ...] = ("rotation",),
         action_dim: int = 4,
@@ -59,19 +65,20 @@ class SIE(Method):
     ) -> None:
         super().__init__(backbone, optimizer, compile, channels_last)
         self.equi_dim = self.dim // 2 if equi_dim is None else equi_dim
-        if not 0 < self.equi_dim < self.dim:
+        if not 0 < self.equi_dim <= self.dim:
             raise UserError(
-                f"model.equi_dim is {equi_dim}, but must leave both parts of the backbone's "
-                f"{self.dim} columns some: choose 1 to {self.dim - 1}"
+                f"model.equi_dim is {equi_dim}, but the backbone has {self.dim} columns: choose 1 "
+                f"to {self.dim}, the last for no invariant part"
             )
         self.factors = tuple(factors)
         equi_widths = [width * self.equi_dim // self.dim for width in projector_widths]
         inv_widths = [w - e for w, e in zip(projector_widths, equi_widths, strict=True)]
-        self.projector_inv = projector(self.dim - self.equi_dim, inv_widths)
+        split = self.equi_dim < self.dim
+        self.projector_inv = projector(self.dim - self.equi_dim, inv_widths) if split else None
         self.projector_equi = projector(self.equi_dim, equi_widths)
-        self.predictor = ActionLinear(action_dim, equi_widths[-1])
+        self.predictor = action_predictor(predictor, action_dim, equi_widths[-1])
         self.weights = {
-            "invariance": invariance_weight,
+            **({"invariance": invariance_weight} if split else {}),
             "equivariance": equivariance_weight,
             "variance": variance_weight,
             "prediction_variance": prediction_variance_weight,
@@ -80,29 +87,26 @@ class SIE(Method):
 
     @property
     def parts(self) -> dict[str, tuple[int, int]]:
-        """``inv`` and ``equi``."""
+        """``inv``, where there is an invariant part, and ``equi``."""
         split = self.dim - self.equi_dim
-        return {"inv": (0, split), "equi": (split, self.dim)}
+        return {**({"inv": (0, split)} if split else {}), "equi": (split, self.dim)}
 
     def terms(self, views: list[Representation], batch: ViewBatch) -> dict[str, Tensor]:
-        """The five terms of the loss."""
-        action = torch.cat([batch.relative(factor, 0, 1) for factor in self.factors], dim=-1)
-        if action.shape[-1] != self.predictor.action_dim:
-            raise UserError(
-                f"model.action_dim is {self.predictor.action_dim}, but the factors "
-                f"{', '.join(self.factors)} have {action.shape[-1]} entries: set it to that"
-            )
+        """The terms of the loss."""
+        action = relative_action(batch, self.factors, self.predictor.action_dim)
         return self.terms_of_action(views, action)
 
     def terms_of_action(self, views: list[Representation], action: Tensor) -> dict[str, Tensor]:
         """The terms for two views and their relative action ``(B, K)``."""
-        x_inv, y_inv = (self.projector_inv(view["inv"]) for view in views)
         x_equi, y_equi = (self.projector_equi(view["equi"]) for view in views)
         prediction = self.predictor(x_equi, action)
-        x = global_batch(torch.cat([x_inv, x_equi], dim=1))
-        y = global_batch(torch.cat([y_inv, y_equi], dim=1))
-        return {
-            "invariance": invariance(x_inv, y_inv),
+        x, y, terms = x_equi, y_equi, {}
+        if self.projector_inv is not None:
+            x_inv, y_inv = (self.projector_inv(view["inv"]) for view in views)
+            x, y = torch.cat([x_inv, x_equi], dim=1), torch.cat([y_inv, y_equi], dim=1)
+            terms["invariance"] = invariance(x_inv, y_inv)
+        x, y = global_batch(x), global_batch(y)
+        return terms | {
             "equivariance": invariance(prediction, y_equi),
             "variance": (variance(x) + variance(y)) / 2,
             "prediction_variance": variance(global_batch(prediction)) / 2,

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from ssl_equiv.heads import ActionLinear, projector
+from ssl_equiv.heads import ActionLinear, DeepActionMLP, projector
 
 
 def test_is_the_hypernetwork_that_builds_its_matrix() -> None:
@@ -36,3 +36,18 @@ def test_projector_layout() -> None:
     assert layers == ["Linear", "BatchNorm1d", "ReLU"] * 2 + ["Linear"]
     assert projector(8, (6, 4))[-1].bias is None
     assert projector(8, (6, 4))(torch.randn(3, 8)).shape == (3, 4)
+
+
+def test_the_deep_hypernetwork_is_the_one_that_builds_its_matrices() -> None:
+    torch.manual_seed(0)
+    k, dim, hidden = 4, 6, 3
+    predictor = DeepActionMLP(k, dim, hidden).double()
+    x = torch.randn(5, dim, dtype=torch.double)
+    z = torch.randn(5, k, dtype=torch.double)
+    code = torch.cat([predictor.action_net(z), torch.ones(5, 1, dtype=torch.double)], dim=1)
+    for i in range(5):
+        first = torch.einsum("k,koi->oi", code[i], predictor.first.matrices())
+        second = torch.einsum("k,koi->oi", code[i], predictor.second.matrices())
+        inner = torch.relu(first[:, :-1] @ x[i] + first[:, -1])
+        want = second[:, :-1] @ inner + second[:, -1]
+        torch.testing.assert_close(predictor(x, z)[i], want)

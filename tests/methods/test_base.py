@@ -10,7 +10,8 @@ from ssl_equiv.backbones import BackboneConfig, create_backbone
 from ssl_equiv.errors import UserError
 from ssl_equiv.methods import Method, OptimizerConfig
 from ssl_equiv.methods.base import schedule_factor
-from tests.methods.tiny import all_methods
+from ssl_equiv.parsing import instantiate
+from tests.methods.tiny import all_methods, tiny
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,8 +43,17 @@ def subclasses(cls: type) -> set[type]:
     return {cls}.union(*map(subclasses, cls.__subclasses__())) - {Method}
 
 
+def has_a_loss(cls: type) -> bool:
+    """Whether it is more than a base of methods."""
+    return any(getattr(cls, n) is not getattr(Method, n) for n in ("terms", "training_step"))
+
+
 def test_every_method_is_in_the_index_with_its_config_and_test() -> None:
-    names = {cls.__name__ for cls in subclasses(Method) if "tests" not in cls.__module__}
+    names = {
+        cls.__name__
+        for cls in subclasses(Method)
+        if "tests" not in cls.__module__ and has_a_loss(cls)
+    }
     assert names == set(all_methods())
     table = (ROOT / "METHODS.md").read_text()
     rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", table, re.MULTILINE))
@@ -63,3 +73,15 @@ def test_every_config_tells_its_command_cost_and_expectation() -> None:
         assert "cost:" in header, path
         assert "expect:" in header, path
         assert yaml.safe_load(text)["model"]["class_path"].rsplit(".", 1)[-1] in header, path
+
+
+@pytest.mark.parametrize("name", all_methods())
+def test_every_method_is_made_again_from_what_its_checkpoint_keeps(name: str) -> None:
+    method = tiny(name)
+    cls = type(method)
+    described = {
+        "class_path": f"{cls.__module__}.{cls.__qualname__}",
+        "init_args": dict(method.hparams),
+    }
+    again = instantiate(Method, described)
+    assert again.state_dict().keys() == method.state_dict().keys()

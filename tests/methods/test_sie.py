@@ -2,36 +2,17 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
 
 from ssl_equiv.backbones import BackboneConfig
-from ssl_equiv.data.views import ViewBatch
 from ssl_equiv.errors import UserError
-from ssl_equiv.groups import SO3, Hue
+from ssl_equiv.groups import SO3
 from ssl_equiv.methods import SIE
+from tests.methods.views import random_batch, terms_of
 
 
 def sie(**options: object) -> SIE:
     torch.manual_seed(0)
     return SIE(BackboneConfig("test_resnet"), projector_widths=(16, 16), **options)  # type: ignore[arg-type]
-
-
-def batch(objects: int = 6) -> ViewBatch:
-    generator = torch.Generator().manual_seed(1)
-    return ViewBatch(
-        images=torch.randn(objects, 2, 3, 32, 32, generator=generator),
-        actions={
-            "rotation": SO3().sample((objects, 2), generator=generator),
-            "floor_hue": Hue().sample((objects, 2), generator=generator),
-        },
-        groups={"rotation": SO3(), "floor_hue": Hue()},
-        label=torch.arange(objects),
-        index=torch.arange(objects),
-    )
-
-
-def terms(method: SIE, views: ViewBatch) -> dict[str, Tensor]:
-    return method.terms([method.encode(views.images[:, v]) for v in (0, 1)], views)
 
 
 def test_parts_divide_the_representation() -> None:
@@ -44,7 +25,7 @@ def test_parts_divide_the_representation() -> None:
 
 
 def test_the_action_is_the_relative_element() -> None:
-    method, views = sie(), batch()
+    method, views = sie(), random_batch()
     action = SO3().relative(views.actions["rotation"][:, 0], views.actions["rotation"][:, 1])
     encoded = [method.encode(views.images[:, v]) for v in (0, 1)]
     by_hand = method.terms_of_action(encoded, action)
@@ -54,24 +35,24 @@ def test_the_action_is_the_relative_element() -> None:
 
 def test_several_factors_are_one_action() -> None:
     method = sie(factors=("rotation", "floor_hue"), action_dim=5)
-    assert set(terms(method, batch())) == set(method.weights)
+    assert set(terms_of(method, random_batch())) == set(method.weights)
     with pytest.raises(UserError, match="action_dim is 4, but the factors rotation, floor_hue hav"):
-        terms(sie(factors=("rotation", "floor_hue")), batch())
+        terms_of(sie(factors=("rotation", "floor_hue")), random_batch())
 
 
 def test_every_parameter_learns() -> None:
     method = sie().train()
-    method.total(terms(method, batch())).backward()
+    method.total(terms_of(method, random_batch())).backward()
     for name, parameter in method.named_parameters():
         assert parameter.grad is not None, name
 
 
-def test_both_parts_need_columns() -> None:
+def test_a_part_that_does_not_fit() -> None:
     for equi_dim in (0, 10_000):
-        with pytest.raises(UserError, match="must leave both parts"):
+        with pytest.raises(UserError, match="choose 1 to 96"):
             sie(equi_dim=equi_dim)
 
 
 def test_an_unknown_factor() -> None:
     with pytest.raises(UserError, match="the factor 'shape', but the data set has rotation, floor"):
-        terms(sie(factors=("shape",)), batch())
+        terms_of(sie(factors=("shape",)), random_batch())

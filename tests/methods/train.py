@@ -25,7 +25,11 @@ class SaveGradients(pl.Callback):
     ) -> None:
         """Save on the first process."""
         if trainer.is_global_zero:
-            state = {f"grad/{n}": p.grad.clone() for n, p in pl_module.named_parameters()}
+            state = {
+                f"grad/{n}": p.grad.clone()
+                for n, p in pl_module.named_parameters()
+                if p.requires_grad
+            }
             state |= {f"state/{n}": v.clone() for n, v in pl_module.state_dict().items()}
             torch.save(state, self.out)
 

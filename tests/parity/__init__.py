@@ -16,13 +16,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tests.parity import parts, sie
+from tests.parity import capsules, parts, seqjepa, sie
 from tests.parity.common import Arrays, Errors
 
 TOLERANCE = 1e-4
 # files of the golden set that hold something other than numbers of a published method
-OTHER = {"cycles_reference*.npz": "python -m data_gen.compare FILE checks it"}
-KINDS: dict[str, Callable[[Arrays], Errors]] = {**sie.KINDS, **parts.KINDS}
+OTHER = {"cycles_*.npz": "python -m data_gen.compare FILE checks it"}
+KINDS: dict[str, Callable[[Arrays], Errors]] = {
+    **sie.KINDS,
+    **capsules.KINDS,
+    **seqjepa.KINDS,
+    **parts.KINDS,
+}
 
 
 def check(path: Path) -> tuple[bool, str]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+
 import numpy as np
 import torch
+from torch import Tensor
 
 from eval.metrics import r2_pooled
 from ssl_equiv.groups import SO3
 from ssl_equiv.groups.conversions import euler_xyz_to_quat
-from ssl_equiv.heads import ActionLinear
+from ssl_equiv.heads import ActionLinear, DeepActionMLP
 from tests.parity.common import Arrays, Errors, factored, relative_error, tensor
 
 
@@ -27,6 +30,53 @@ def hypernetwork_linear(arrays: Arrays) -> Errors:
         "grad z": relative_error(z.grad, arrays["grad/z"]),
         "grad weight": relative_error(predictor.weight.grad, want),
     }
+
+
+def hypernetwork_deep(arrays: Arrays) -> Errors:
+    """The MLP whose parameters an MLP makes of the action."""
+    x = tensor(arrays, "x").squeeze(1).requires_grad_()
+    z = tensor(arrays, "z").requires_grad_()
+    width, hidden = x.shape[1], int(ast.literal_eval(str(arrays["config"]))["predictor"])
+    predictor = DeepActionMLP(z.shape[1], width, hidden)
+    for ours, theirs in _DEEP.items():
+        predictor.action_net.get_parameter(ours).data = tensor(arrays, f"weights/{theirs}")
+    layers = _deep_layers(arrays, "weights/", width, hidden)
+    predictor.first.weight.data, predictor.second.weight.data = layers
+    out = predictor(x, z)
+    out.backward(tensor(arrays, "upstream"))
+    errors = {
+        "out": relative_error(out, arrays["out"]),
+        "grad x": relative_error(x.grad, arrays["grad/x"]),
+        "grad z": relative_error(z.grad, arrays["grad/z"]),
+    }
+    for ours, theirs in _DEEP.items():
+        grad = predictor.action_net.get_parameter(ours).grad
+        errors[f"grad {theirs}"] = relative_error(grad, arrays[f"grad/weights/{theirs}"])
+    wanted = _deep_layers(arrays, "grad/weights/", width, hidden)
+    for layer, want in zip((predictor.first, predictor.second), wanted, strict=True):
+        errors[f"grad layer to {len(want)}"] = relative_error(layer.weight.grad, want.numpy())
+    return errors
+
+
+_DEEP = {
+    "0.weight": "hypernet.net.0.weight",
+    "0.bias": "hypernet.net.0.bias",
+    "2.weight": "hypernet.net.2.weight",
+    "2.bias": "hypernet.net.2.bias",
+}
+
+
+def _deep_layers(arrays: Arrays, prefix: str, width: int, hidden: int) -> list[Tensor]:
+    """The last layer, which makes W1, b1, W2, b2, in the layout of two :class:`ActionLinear`."""
+    last = f"{prefix}hypernet.net.4"
+    flat = torch.cat([tensor(arrays, f"{last}.weight").T, tensor(arrays, f"{last}.bias")[None]])
+    sizes = [width * hidden, hidden, hidden * width, width]
+    w1, b1, w2, b2 = flat.split(sizes, dim=1)  # each (K + 1, ...)
+    layers = []
+    for weight, bias, rows in ((w1, b1, hidden), (w2, b2, width)):
+        matrix = torch.cat([weight.view(len(flat), rows, -1), bias[..., None]], dim=2)
+        layers.append(matrix.transpose(0, 1).flatten(1).contiguous())
+    return layers
 
 
 def r2(arrays: Arrays) -> Errors:
@@ -50,6 +100,7 @@ def relative_rotation(arrays: Arrays) -> Errors:
 
 KINDS = {
     "sie_repo_hypernetwork_linear*.npz": hypernetwork_linear,
+    "sie_repo_hypernetwork_deep*.npz": hypernetwork_deep,
     "sie_repo_r2*.npz": r2,
     "relative_rotation*.npz": relative_rotation,
 }

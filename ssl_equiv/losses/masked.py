@@ -1,0 +1,28 @@
+"""Regression of the masked cells of a feature map (I-JEPA, arXiv 2301.08243)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import layer_norm
+
+
+def masked_regression(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """Mean squared error over masked cells, of each image first, then of the batch.
+
+    Targets are normalised over their channels (LayerNorm without affine), as in the published
+    I-JEPA, so that a shrinking target cannot shrink the loss. In float32 under autocast too.
+
+    Args:
+        prediction: ``(B, D, h, w)``.
+        target: The same shape, without gradient.
+        mask: Cells that count, ``(B, h, w)`` bool; an image without one adds nothing.
+
+    Returns:
+        Scalar >= 0.
+    """
+    with torch.autocast(prediction.device.type, enabled=False):
+        x, y = (m.movedim(1, -1).float() for m in (prediction, target))
+        error = (x - layer_norm(y, y.shape[-1:])).square().mean(dim=-1)
+        of_image = (error * mask).sum(dim=(1, 2)) / mask.sum(dim=(1, 2)).clamp_min(1)
+        return of_image.mean()
