@@ -21,9 +21,11 @@ lint: $(READY)  ## style and types
 	$(BIN)/mypy
 
 bench: $(READY)  ## every benchmark; results in benchmarks/results
-	for script in groups predictor sie_step generate load; do \
+	for script in groups predictor methods transforms generate load live; do \
 		$(BIN)/python -m benchmarks.$$script || exit 1; \
 	done
+	$(BIN)/python -m benchmarks.methods --precision bf16
+	$(BIN)/python -m benchmarks.table
 
 docs: $(READY)  ## API pages in build/docs
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[docs]"

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import copy
-import json
 import multiprocessing
 import resource
 import statistics
@@ -191,15 +190,19 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--size", type=int, default=64)
-    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--precision", choices=["float32", "bf16"], default="float32")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--warmup", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--warmup", type=int, default=2)
     parser.add_argument("--only", nargs="*", help="names of configurations")
     options = parser.parse_args()
+    suffix = ("_gpu" if options.device == "cuda" else "") + (
+        "_bf16" if options.precision == "bf16" else ""
+    )
+    file = f"methods{suffix}{'_compiled' if options.compile else ''}"
     results: dict[str, Any] = {}
     context = multiprocessing.get_context("spawn")
     for name in options.only or configs():
@@ -207,16 +210,14 @@ def main() -> None:
             results[name] = pool.apply(measure, (name, options))
         r = results[name]
         print(
-            f"{name:<28} {r['method_ms']:8.1f} ms  floor {r['floor_ms']:8.1f} ms  "
+            f"{name:<32} {r['method_ms']:8.1f} ms  floor {r['floor_ms']:8.1f} ms  "
             f"{r['ratio']:5.2f}x  {r['images_per_second']:8.0f} images/s  {r['peak_mib']:7.0f} MiB",
             flush=True,
         )
-    suffix = "_gpu" if options.device == "cuda" else ""
-    suffix += ("_bf16" if options.precision == "bf16" else "") + (
-        "_compiled" if options.compile else ""
-    )
-    setting = json.loads(json.dumps(vars(options)))
-    print(f"written to {write(f'methods{suffix}', {'setting': setting, 'methods': results})}")
+        if not options.only:
+            path = write(file, {"setting": vars(options), "methods": results})
+    if not options.only:
+        print(f"written to {path}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""The README's tables, made from the committed result files.
+"""The tables of README.md and METHODS.md, made from the committed result files.
 
-``python -m benchmarks.table`` rewrites what stands between the markers in README.md;
+``python -m benchmarks.table`` rewrites what stands between their markers;
 ``python -m benchmarks.table --check`` exits 1 where that would change something.
 """
 
@@ -50,10 +50,11 @@ def demo() -> str:
 
 def speed() -> str:
     """What the benchmarks measured."""
-    step, predictor = _result("sie_step"), _result("predictor")["results"]
-    load, generate = _result("load")["results"], _result("generate")["results"]
-    groups, machine = _result("groups")["results"], step["environment"]
-    step = step["results"]
+    predictor, load = _result("predictor")["results"], _result("load")["results"]
+    generate, groups = _result("generate")["results"], _result("groups")["results"]
+    live, transforms = _result("live")["results"]["128px"], _result("transforms")["results"]
+    augmented = transforms["loader_views_per_second"]["batched"]
+    methods, machine = _result("methods")["results"]["methods"], _result("methods")["environment"]
     fast, built = predictor["factored"], predictor["built"]
     lines = [
         f"Measured on {machine['cores']} cores ({machine['cpu']}), torch {machine['torch']}, "
@@ -61,17 +62,49 @@ def speed() -> str:
         "",
         "| what | measured | beside |",
         "| --- | --- | --- |",
-        f"| SIE step over the bare backbone's step (`sie_step`) | {step['ratio_of_medians']:.2f}× "
-        f"| the published module: {step['published_module_ratio']}× (quoted) |",
+        f"| SIE step over the bare backbone's work (`methods`) | "
+        f"{methods['sie_3diebench']['ratio']:.2f}× | the published module: 3.1× (quoted) |",
+        f"| EquiCaps step over the bare backbone's work (`methods`) | "
+        f"{methods['equicaps_3diebench']['ratio']:.2f}× | the published module: 1.78× (quoted) |",
         f"| predictor, forward and backward (`predictor`) | {fast['forward_backward_ms']:.0f} ms, "
         f"{fast['peak_growth_mib']:.0f} MiB | building W(z) per sample: "
         f"{built['forward_backward_ms']:.0f} ms, {built['peak_growth_mib']:.0f} MiB |",
         f"| two-view batches at 128 px from shards (`load`) | "
         f"{load['views_per_second']['shards']:.0f} views/s | a plain Dataset of files: "
         f"{load['views_per_second']['plain']:.0f} views/s |",
+        f"| views rendered on the fly at 128 px, one core (`live`) | "
+        f"{live['views_per_second_and_core']['live']:.0f} views/s | from shards: "
+        f"{live['views_per_second_and_core']['shards']:.0f} views/s |",
+        f"| SimCLR's augmentations at 64 px, 2 loader processes (`transforms`) | "
+        f"{augmented:.0f} views/s | torchvision v2 a sample: "
+        f"{augmented / transforms['loader_ratio']:.0f} views/s |",
         *_generator_rows(generate),
+        "| all 2,623,600 images of 3DIEBench, 24k triangles (`generate`, extrapolated) | "
+        f"{generate['256px_24k_2p']['core_hours_of_3diebench']:.1f} core-hours | the published "
+        "set: 500 V100-hours (quoted) |",
         *_group_rows(groups),
     ]
+    return "\n".join(lines)
+
+
+def steps() -> str:
+    """What a training step of each method costs."""
+    single, half = _result("methods"), _result("methods_bf16")["results"]["methods"]
+    setting, machine = single["results"]["setting"], single["environment"]
+    lines = [
+        f"ResNet-18 at {setting['size']} px, {setting['batch']} objects, {setting['threads']} "
+        f"threads ({machine['cpu']}), {machine['date'][:10]}; ratio: a step over the same backbone "
+        "work alone.",
+        "",
+        "| config | ratio | ms | images/s | images/s in bf16 | peak memory, MiB |",
+        "| --- " * 6 + "|",
+    ]
+    for name, row in single["results"]["methods"].items():
+        lines.append(
+            f"| `{name}` | {row['ratio']:.2f} | {row['method_ms']:.0f} | "
+            f"{row['images_per_second']:.0f} | {half[name]['images_per_second']:.0f} | "
+            f"{row['peak_mib']:.0f} |"
+        )
     return "\n".join(lines)
 
 
@@ -103,15 +136,21 @@ def _group_rows(results: dict[str, Any]) -> list[str]:
 
 
 def main() -> int:
-    readme = ROOT / "README.md"
-    text = readme.read_text()
-    for name, table in (("demo", demo()), ("speed", speed())):
-        pattern = rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)"
-        text = re.sub(pattern, lambda m, t=table: m[1] + t + "\n" + m[2], text, flags=re.DOTALL)  # type: ignore[misc]
-    if "--check" in sys.argv:
-        return int(text != readme.read_text())
-    readme.write_text(text)
-    return 0
+    """Rewrite the tables, or compare them; returns the exit code."""
+    changed = False
+    for file, tables in (
+        ("README.md", {"demo": demo, "speed": speed}),
+        ("METHODS.md", {"steps": steps}),
+    ):
+        old = text = (ROOT / file).read_text()
+        for name, make in tables.items():
+            pattern = rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)"
+            table = make()
+            text = re.sub(pattern, lambda m, t=table: m[1] + t + "\n" + m[2], text, flags=re.DOTALL)  # type: ignore[misc]
+        changed |= text != old
+        if "--check" not in sys.argv:
+            (ROOT / file).write_text(text)
+    return int(changed and "--check" in sys.argv)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from typing import IO, Any, cast
 
 import numpy as np
 
+from data_gen.folder_writer import RECORD
 from data_gen.stored import Checker, Damaged, Member, Reader, StoredObject, file_name, parse_member
 from ssl_equiv.data.record import MANIFEST, Manifest
 from ssl_equiv.data.splits import SPLIT_FILES, parse_splits
@@ -208,7 +209,7 @@ class ArchiveReader(Reader):
                     )
             elif parts[-1] == MANIFEST:
                 self._read_manifest(self._data(tar, info), info.name)
-            else:
+            elif parts[-1] != RECORD:
                 self._others[3:] = [info.name]
                 self._num_others += 1
             return None

@@ -142,7 +142,9 @@ def _convert(
         seed=old.seed if old else 0,
         recipe=old.recipe if old else {},
         source={"kind": "converted", **reader.description} | ({"of": old.source} if old else {}),
+        renderer=old.renderer if old else {},
         failed=failed,
+        warnings={n: told for n, told in old.warnings.items() if n in set(names)} if old else {},
     )
     if layout == "folder":
         write_split_files(out, manifest)

@@ -47,9 +47,7 @@ class CyclesRenderer:
             raise UserError(f"samples is {samples}: trace at least 1 path for each pixel")
         blender.load()
         self.recipe, self.samples = recipe, samples
-        self.background = (
-            None if recipe.background is None else Background(recipe.background, recipe.image_size)
-        )
+        self.background = None if recipe.background is None else Background(recipe)
 
     def prepare(self, mesh: Mesh, name: str = "mesh") -> CyclesMesh:
         """Check a mesh; as ``EmbreeRenderer.prepare``.

@@ -32,6 +32,7 @@ from ssl_equiv.errors import UserError
 F64 = NDArray[np.float64]
 Range = tuple[float, float]
 
+_LARGEST = 1e6
 _FORMS = (
     "a number, [low, high], [[low, high], ...], {choice: [...]}, {normal: [mean, deviation], "
     "within: [low, high]}, {latitude: [low, high]} or {polar: [low, high]}"
@@ -207,11 +208,11 @@ class Polar(Distribution):
 
 
 def is_number(value: object) -> bool:
-    """Whether ``value`` is a finite number (and no bool)."""
+    """Whether ``value`` is a number (and no bool) of a size that arithmetic can take."""
     return (
         isinstance(value, (int, float))
         and not isinstance(value, bool)
-        and math.isfinite(float(value))
+        and -_LARGEST <= value <= _LARGEST  # false for NaN
     )
 
 

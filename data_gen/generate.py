@@ -11,7 +11,7 @@ import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -19,21 +19,22 @@ from typing import Any, Literal
 
 import numpy as np
 
-from data_gen.plan import PLAN, claim, objects_digest
+from data_gen.folder_writer import FolderWriter
+from data_gen.plan import PLAN, accept_repaired, claim, objects_digest
 from data_gen.pool import render_objects
 from data_gen.progress import Bar
 from data_gen.recipe import Recipe
 from data_gen.render.background import background_digest
+from data_gen.shard_writer import ShardWriter
 from data_gen.sources import ObjectSource
-from data_gen.work import Job, RenderedObject, encode_jpeg, make_renderer, object_seed
-from data_gen.writers import FolderWriter, ShardWriter, Writer, array_bytes
+from data_gen.work import Job, RenderedObject, make_renderer
+from data_gen.writers import Writer, array_bytes
 from ssl_equiv import __version__
 from ssl_equiv.data.geometry import check_output
 from ssl_equiv.data.record import MANIFEST, Manifest, split_objects
+from ssl_equiv.data.splits import SPLIT_FILES
 from ssl_equiv.errors import UserError
 from ssl_equiv.files import atomic_write, make_directory, write_json
-
-__all__ = ["PLAN", "Outcome", "encode_jpeg", "generate", "object_seed"]
 
 _FAILURES = (0.01, 5)  # share of the objects that may fail, and the number that always may
 _SHAPES_BYTES = {"embree": ("embreex", "numba", "numpy", "pillow"), "cycles": ("bpy", "pillow")}
@@ -76,7 +77,7 @@ def generate(
     """Render every object of ``source`` into ``out``; what is finished there is kept.
 
     An object that cannot be rendered keeps its index, without views and in no split; the manifest
-    tells why.
+    tells why, and of the others what was missing, such as textures.
 
     Args:
         source: Meshes with their classes.
@@ -92,9 +93,9 @@ def generate(
             renders in this process.
         shard: ``i/n``: only the share i of n, counted from 0, of the tar files (or of the objects
             in the folder layout). Jobs with different i may run at the same time.
-        max_failures: How many objects may fail before the run stops, a share of all where it is
-            less than 1; by default 1%, but at least 5; never all of them.
-        retry_failed: Render again what holds objects that failed.
+        max_failures: How many objects may fail before the run stops: a whole number (1.0 is one
+            object), or below 1 a share of all; by default 1%, but at least 5; never all of them.
+        retry_failed: Render again what holds objects that failed; their meshes may have changed.
         progress: Show a progress bar.
 
     Raises:
@@ -106,6 +107,11 @@ def generate(
         check_output(name)
     share, shares = parse_shard(shard)
     names = ["/".join(source.ref(i)) for i in range(len(source))]
+    if layout == "folder":
+        _check_classes(source.classes)
+    if isinstance(recipe.background, str):  # the manifest must tell it from everywhere
+        place = Path(recipe.background).expanduser().resolve()
+        recipe = replace(recipe, background=str(place))
     job = Job(source, recipe, seed, renderer, tuple(dict.fromkeys(outputs)))
     if renderer == "cycles":  # an extra that may be missing: told before the folder is begun
         make_renderer(renderer, recipe, job.outputs)
@@ -113,12 +119,13 @@ def generate(
     allowed = allowed_failures(max_failures, len(names))
     workers = len(os.sched_getaffinity(0)) if num_workers is None else num_workers
     out = make_directory(out)
+    writer: Writer
+    if layout == "shards":
+        writer = ShardWriter(out, len(names), recipe.num_views, objects_per_shard, job.outputs)
+    else:
+        writer = FolderWriter(out, len(names), recipe.num_views, 1, job.outputs, records=True)
+    accept_repaired(plan, writer, names, source)
     with claim(out, plan, shared=shares > 1) as held:
-        writer: Writer
-        if layout == "shards":
-            writer = ShardWriter(out, len(names), recipe.num_views, objects_per_shard, job.outputs)
-        else:
-            writer = FolderWriter(out, len(names), recipe.num_views, 1, job.outputs, records=True)
         units = writer.units()
         mine, failed = [], dict[str, str]()
         for unit in units[share::shares]:
@@ -136,16 +143,19 @@ def generate(
             Bar(total, total - len(todo), recipe.num_views, progress) as bar,
             closing(render_objects(job, todo, workers)) as rendered,
         ):
-            told = _watch(rendered, bar, failed, allowed, len(names))
+            watched = _watch(rendered, bar, failed, allowed, len(names))
             for unit in mine:
-                writer.write(islice(told, len(unit)))
+                writer.write(islice(watched, len(unit)))
         left = [u for u in units if not writer.present(u, names[u.start : u.stop])]
         if left:
             return Outcome(len(names), sum(map(len, left)), failed, None)
+        told: dict[str, dict[str, Any]] = {}
         for unit in units:
-            failed |= writer.failures(unit, names[unit.start : unit.stop])
+            told |= writer.descriptions(unit, names[unit.start : unit.stop])
+        failed = {name: told[name]["failed"] for name in names if "failed" in told[name]}
+        warned = {name: told[name]["warnings"] for name in names if "warnings" in told[name]}
         _check_failures(failed, allowed, len(names))
-        manifest = _manifest(job, names, writer, val_fraction, failed)
+        manifest = _manifest(job, names, writer, val_fraction, failed, warned)
         if layout == "folder":
             write_split_files(out, manifest)
         write_json(out / MANIFEST, manifest.to_dict())
@@ -201,8 +211,21 @@ def _check(
         raise UserError(f"objects_per_shard is {objects_per_shard}: choose at least 1")
     if seed < 0 or (num_workers is not None and num_workers < 0):
         raise UserError("seed and num_workers must be 0 or more")
-    if max_failures is not None and not 0 <= max_failures < math.inf:
-        raise UserError(f"max_failures is {max_failures}: give a share below 1, or a number")
+    if max_failures is not None and not (
+        0 <= max_failures < 1 or (1 <= max_failures < math.inf and max_failures % 1 == 0)
+    ):
+        raise UserError(
+            f"max_failures is {max_failures}: give a share below 1, or a whole number of objects"
+        )
+
+
+def _check_classes(classes: Iterable[str]) -> None:
+    """Classes are folders, beside files whose names they must not take."""
+    if taken := {PLAN, MANIFEST, *SPLIT_FILES} & set(classes):
+        raise UserError(
+            f"the class {min(taken)!r} has the name of a file of the data set: rename its folder, "
+            "or take --layout shards"
+        )
 
 
 def _plan(
@@ -223,12 +246,17 @@ def _plan(
         "num_objects": len(names),
         "source": described,
         "objects_sha256": objects_digest(names),
-        "meshes_sha256": job.source.content(),
+        "meshes": job.source.content(),
     }
 
 
 def _manifest(
-    job: Job, names: list[str], writer: Writer, val_fraction: float, failed: dict[str, str]
+    job: Job,
+    names: list[str],
+    writer: Writer,
+    val_fraction: float,
+    failed: dict[str, str],
+    warned: dict[str, list[str]],
 ) -> Manifest:
     split = split_objects(names, val_fraction, job.seed)
     return Manifest(
@@ -248,7 +276,8 @@ def _manifest(
             **{package: version(package) for package in _SHAPES_BYTES[job.renderer]},
         },
         outputs=job.outputs,
-        failed={name: failed[name] for name in names if name in failed},
+        failed=failed,
+        warnings=warned,
     )
 
 

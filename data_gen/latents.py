@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 
+from data_gen.orbits import grid_values
 from data_gen.recipe import Recipe
 
 F64 = NDArray[np.float64]
@@ -40,7 +41,8 @@ def sample_latents(recipe: Recipe, seed: int | Sequence[int]) -> F64:
         uniform[:, moving] = np.clip(path(np.linspace(0, keyframes - 1, recipe.num_views)), 0, 1)
     latents = _quantiles(recipe, uniform, generator)
     if recipe.grid is not None:
-        points = list(product(*(recipe.grid_values(name) for name in recipe.grid)))
+        columns = recipe.columns
+        points = list(product(*(grid_values(n, columns, k) for n, k in recipe.grid.items())))
         latents[:, [names.index(name) for name in recipe.grid]] = points
     return latents
 
@@ -48,7 +50,7 @@ def sample_latents(recipe: Recipe, seed: int | Sequence[int]) -> F64:
 def _quantiles(recipe: Recipe, uniform: F64, generator: np.random.Generator) -> F64:
     """Latent vectors of uniform numbers ``(V, L)``; a joint rotation may need more of them."""
     rotation = recipe.rotation.sample(uniform[:, :3], generator)
-    if recipe.rotation.columns is None and recipe.grid is not None:
+    if recipe.rotation.columns is None and (recipe.grid or recipe.trajectory):
         rotation[1:] = rotation[0]  # drawn once an object
     others = list(recipe.columns.values())[3:]
     rest = [d.quantile(uniform[:, 3 + i]) for i, d in enumerate(others) if d is not None]

@@ -12,7 +12,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from data_gen.writers import RECORD, FolderWriter, damaged_files, damaged_members
+from data_gen.folder_writer import RECORD, FolderWriter, damaged_files
+from data_gen.shard_writer import damaged_members
 from ssl_equiv.data.record import (
     Manifest,
     Shard,
@@ -43,8 +44,8 @@ class Layout(Protocol):
         """What is missing or too much."""
         ...
 
-    def damage(self) -> tuple[list[str], str]:
-        """What lacks its checksum, and what was compared."""
+    def damage(self) -> tuple[list[str], str, int]:
+        """What lacks its checksum, what was compared, and how many checksums there are."""
         ...
 
     def objects(self) -> Iterator[Stored]:
@@ -77,11 +78,14 @@ class Shards:
                 wrong.append(f"{shard.name} has {path.stat().st_size} bytes, not {shard.bytes}")
             if self._table(shard) is None:
                 wrong.append(f"{index_name(shard.name)} is missing, or not this shard's index")
+        named = {shard.name for shard in self.manifest.shards}
+        found = {path.name for path in self.root.glob("shard-*.tar")}
+        wrong += [f"{name} is too much" for name in sorted(found - named)]
         if due != len(self.manifest.objects):
             wrong.append(f"the shards hold {due} of {len(self.manifest.objects)} objects")
         return wrong
 
-    def damage(self) -> tuple[list[str], str]:
+    def damage(self) -> tuple[list[str], str, int]:
         """See :class:`Layout`."""
         wrong, total, members = [], 0, 0
         for shard in self.manifest.shards:
@@ -98,7 +102,7 @@ class Shards:
                     wrong.append(f"{shard.name}:{name} lacks the checksum in its index")
         shards = len(self.manifest.shards)
         told = f"SHA-256 of {shards} shards ({total / 1e6:.1f} MB)"
-        return wrong, f"{told}, CRC-32 of {members} parts"
+        return wrong, f"{told}, CRC-32 of {members} parts", shards
 
     def objects(self) -> Iterator[Stored]:
         """See :class:`Layout`."""
@@ -151,7 +155,7 @@ class Folders:
             wrong += [f"{name}/{file} is too much" for file in sorted(found - wanted)]
         return wrong
 
-    def damage(self) -> tuple[list[str], str]:
+    def damage(self) -> tuple[list[str], str, int]:
         """See :class:`Layout`."""
         wrong, files, unknown = [], 0, 0
         for name in self.manifest.objects:
@@ -163,7 +167,7 @@ class Folders:
             for file in damaged_files(self.root / name, record):
                 wrong.append(f"{name}/{file} lacks the checksum in its {RECORD}")
         without = f"; {unknown} objects have no {RECORD} to compare with" if unknown else ""
-        return wrong, f"CRC-32 of {files} files{without}"
+        return wrong, f"CRC-32 of {files} files{without}", files
 
     def objects(self) -> Iterator[Stored]:
         """See :class:`Layout`."""

@@ -15,6 +15,7 @@ import numpy as np
 from data_gen.latents import sample_latents
 from data_gen.recipe import Recipe
 from data_gen.render import EmbreeRenderer, PreparedMesh
+from data_gen.render.background import background_digest
 from data_gen.sources import open_objects
 from data_gen.work import encode_jpeg, object_seed
 from ssl_equiv import __version__
@@ -24,6 +25,7 @@ from ssl_equiv.data.sources import Source
 from ssl_equiv.errors import UserError
 
 _TREE = 200  # bytes that Embree keeps for a triangle, about
+_DRAWINGS = 64  # of latents, that a process keeps: a rotation far from others takes a while to draw
 
 
 class LiveSource(Source):
@@ -53,13 +55,15 @@ class LiveSource(Source):
         cache_mib: Memory of each loader process for meshes that are ready to render.
 
     Raises:
-        UserError: an argument is out of place, or there are no objects.
+        UserError: an argument is out of place, there are no objects, or the recipe's background
+            cannot be read.
     """
 
     _process: int | None
     _renderer: EmbreeRenderer | None
     _ready: OrderedDict[int, tuple[PreparedMesh, int]]
     _used: int
+    _drawn: OrderedDict[tuple[int, int], np.ndarray]
 
     def __init__(
         self,
@@ -81,6 +85,7 @@ class LiveSource(Source):
         if views not in ("stored", "fresh"):
             raise UserError(f"data.source: views is {views!r}: choose 'stored' or 'fresh'")
         self.recipe = Recipe.from_dict(recipe)
+        self._background = background_digest(self.recipe)
         self.meshes = open_objects(objects, num_objects, classes, seed, class_colors)
         self.seed, self.views, self.jpeg = seed, views, jpeg
         self.root = Path(objects)
@@ -88,20 +93,25 @@ class LiveSource(Source):
         self.classes = tuple(self.meshes.classes)
         self.objects = tuple("/".join(self.meshes.ref(i)) for i in range(len(self.meshes)))
         self.num_views, self.image_size = self.recipe.num_views, self.recipe.image_size
+        self.paths = self.recipe.trajectory is not None
         held = split_objects(self.objects, val_fraction, seed)
         self.split = {name: np.array(i, dtype=np.int64) for name, i in held.items()}
         self._limit = cache_mib << 20
         self._forget()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_process": None, "_renderer": None, "_ready": OrderedDict()}
+        own: dict[str, Any] = {"_process": None, "_renderer": None}
+        return {**self.__dict__, **own, "_ready": OrderedDict(), "_drawn": OrderedDict()}
 
     @property
     def fingerprint(self) -> str:
-        """Digest of all that the views depend on; of mesh files the names and sizes."""
+        """Digest of all that the views depend on: of mesh files the names and sizes, of the
+        background's files the contents as they were when this was made.
+        """
         said = {
             "version": __version__,
             "recipe": self.recipe.to_dict(),
+            "background_sha256": self._background,
             "source": self.meshes.describe(),
             "content": self.meshes.content(),
             "seed": self.seed,
@@ -126,14 +136,22 @@ class LiveSource(Source):
 
     def latents(self, index: int, views: Sequence[int]) -> np.ndarray:
         """Latent vectors of an object's views, ``(len(views), L)`` float64."""
-        words = object_seed(self.seed, self.objects[index])
         drawing, place = np.divmod(np.array(views), self.num_views)
-        drawn = {
-            # the stored views are the first drawing, whose seed names no number
-            number: sample_latents(self.recipe, [*words, number] if number else words)
-            for number in set(drawing.tolist())
-        }
+        drawn = {number: self._drawing(index, number) for number in set(drawing.tolist())}
         return np.stack([drawn[d][p] for d, p in zip(drawing.tolist(), place, strict=True)])
+
+    def _drawing(self, index: int, number: int) -> np.ndarray:
+        """One drawing of an object's latents; the last used are kept."""
+        key = index, number
+        if key not in self._drawn:
+            words = object_seed(self.seed, self.objects[index])
+            # the stored views are the first drawing, whose seed names no number
+            seed = [*words, number] if number else words
+            self._drawn[key] = sample_latents(self.recipe, seed)
+            if len(self._drawn) > _DRAWINGS:
+                self._drawn.popitem(last=False)
+        self._drawn.move_to_end(key)
+        return self._drawn[key]
 
     def read(
         self, index: int, views: Sequence[int]
@@ -163,7 +181,7 @@ class LiveSource(Source):
 
     def _forget(self) -> None:
         self._process, self._renderer = os.getpid(), None
-        self._ready, self._used = OrderedDict(), 0
+        self._ready, self._used, self._drawn = OrderedDict(), 0, OrderedDict()
 
 
 def _num_bytes(prepared: PreparedMesh) -> int:

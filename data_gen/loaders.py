@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
 
@@ -59,7 +60,9 @@ def _turned_up(mesh: Mesh) -> Mesh:
 
 def _load_with_trimesh(path: Path) -> Mesh:
     try:
-        scene = trimesh.load_scene(path, process=False, maintain_order=True)
+        source = _stl(path) if path.suffix.lower() == ".stl" else path
+        kind = path.suffix.lower().lstrip(".")
+        scene = trimesh.load_scene(source, file_type=kind, process=False, maintain_order=True)
         pieces = list(_pieces(scene, linear=path.suffix.lower() in (".glb", ".gltf")))
     except Exception as error:  # its parsers raise whatever a damaged file leads them to
         reason = " ".join(str(error).split())[:120] or type(error).__name__
@@ -69,6 +72,21 @@ def _load_with_trimesh(path: Path) -> Mesh:
     if not pieces:
         raise UserError(f"mesh {path}: it has no faces; leave it out or export it with triangles")
     return _joined(pieces)
+
+
+def _stl(path: Path) -> BytesIO:
+    """The file for trimesh, which reads text in UTF-8 alone.
+
+    Raises:
+        ValueError: it is neither of the two forms of STL.
+    """
+    data = path.read_bytes()
+    # binary: 80 bytes of anything, the number of triangles, 50 bytes for each
+    if len(data) >= 84 and len(data) == 84 + 50 * int.from_bytes(data[80:84], "little"):
+        return BytesIO(bytes(80) + data[80:])
+    if not data.lstrip().lower().startswith(b"solid") or b"vertex" not in data.lower():
+        raise ValueError("it is no STL, neither text nor binary of the size that it states")
+    return BytesIO(data.decode(errors="replace").encode())
 
 
 def _pieces(scene: trimesh.Scene, linear: bool) -> Iterator[Mesh]:

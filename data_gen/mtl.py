@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -57,6 +59,21 @@ def load_materials(
             stacklevel=2,
         )
     return tuple(materials)
+
+
+def named_files(obj: Path) -> dict[str, Path | None]:
+    """The material libraries that an OBJ file names and the textures which these name, by their
+    path beside the OBJ file; None where a file is missing. Raises OSError where one is unreadable.
+    """
+    found: dict[str, Path | None] = {}
+    lines = re.findall(rb"^[ \t]*mtllib[ \t]+(.*)$", obj.read_bytes(), re.MULTILINE)
+    for library in dict.fromkeys(line.decode(errors="replace").strip() for line in lines):
+        file = found[library] = _beside(obj, library)
+        for properties in _parse(file).values() if file else ():
+            if place := properties.get("map_kd"):
+                name = os.path.relpath(place, obj.parent)
+                found[name] = _beside(obj, place)
+    return found
 
 
 def _parse(library: Path) -> dict[str, dict[str, str]]:

@@ -141,6 +141,8 @@ def _rows(lines: _Lines, of: NDArray[np.int64], key: bytes, columns: int) -> NDA
     rows = [row.split()[:columns] for row in text.split(b"\n")[1:]]
     if key == b"vt ":
         rows = [[*row, b"0"][:2] for row in rows]  # v may be left out
+    if any(len(row) < columns for row in rows):
+        raise ValueError(f"a line '{key.decode()}...' has fewer than {columns} numbers")
     return np.array([[float(value) for value in row] for row in rows])
 
 

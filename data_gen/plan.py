@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from data_gen.sources import ObjectSource
+from data_gen.writers import Writer
 from ssl_equiv.errors import UserError
 from ssl_equiv.files import read_json, write_json, writing
 
@@ -105,6 +107,28 @@ class Claim:
                     shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink()
 
 
+def accept_repaired(
+    plan: dict[str, Any], writer: Writer, names: list[str], source: ObjectSource
+) -> None:
+    """Let the plan of a data set that is begun hold though meshes have changed since: those of
+    objects that failed, and those from which objects were rendered after they had failed.
+    """
+    path, new = writer.root / PLAN, plan["meshes"]
+    old = read_json(path).get("meshes") if path.is_file() else None
+    if not (isinstance(old, dict) and new):
+        return
+    for unit in writer.units():
+        members = names[unit.start : unit.stop]
+        changed = [i for i in unit if old.get(names[i], new[names[i]]) != new[names[i]]]
+        if not (changed and writer.present(unit, members)):
+            continue
+        told = writer.descriptions(unit, members)
+        for i in changed:
+            known = told[names[i]]
+            if "failed" in known or known["mesh_sha256"] == next(iter(source.digests(i).values())):
+                new[names[i]] = old[names[i]]
+
+
 def objects_digest(names: list[str]) -> str:
     """SHA-256 over ``class/object`` names."""
     return hashlib.sha256("\n".join(names).encode()).hexdigest()
@@ -128,7 +152,7 @@ def _publish(path: Path, plan: dict[str, Any]) -> None:
 
 
 def _compare(out: Path, old: Any, plan: dict[str, Any]) -> None:
-    different = list(_differences("", old, plan))
+    different = list(differences("", old, plan))
     if different:
         shown = "; ".join(different[:3]) + ("; ..." if len(different) > 3 else "")
         raise UserError(
@@ -137,10 +161,11 @@ def _compare(out: Path, old: Any, plan: dict[str, Any]) -> None:
         )
 
 
-def _differences(name: str, old: Any, new: Any) -> Iterator[str]:
+def differences(name: str, old: Any, new: Any) -> Iterator[str]:
+    """Where two pieces of plain data differ, a line each; ``name`` is that of both."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in sorted(old.keys() | new.keys()):
-            yield from _differences(f"{name}.{key}".lstrip("."), old.get(key), new.get(key))
+            yield from differences(f"{name}.{key}".lstrip("."), old.get(key), new.get(key))
     elif old != new and old != (list(new) if isinstance(new, tuple) else new):
         yield f"{name} was {_short(old)}, now {_short(new)}"
 

@@ -14,6 +14,7 @@ from data_gen.work import Job, ObjectRenderer, RenderedObject, failure
 from ssl_equiv.errors import UserError
 
 _AHEAD = 16  # objects a process that may be finished before the one that is due
+_STARTS = 5  # processes that may die in a row while they start, once others have worked
 
 
 def render_objects(
@@ -26,7 +27,7 @@ def render_objects(
     0 workers this process renders.
 
     Raises:
-        UserError: the renderer cannot be had, or a process dies before its first object.
+        UserError: the renderer cannot be had, or processes die before they are ready.
     """
     if workers == 0:
         if indices:
@@ -61,6 +62,7 @@ class _Pool:
         self.killed: deque[int] = deque()  # to be rendered once more
         self.twice: set[int] = set()
         self.finished: dict[int, RenderedObject] = {}
+        self.begun, self.stillborn = False, 0  # whether any was ready; deaths at the start in a row
         # kernels are compiled once, by the first, and cached: not by all at the same time
         self._add(warm=True)
 
@@ -121,7 +123,8 @@ class _Pool:
             if isinstance(message, Exception):
                 raise message
             if not worker.ready:
-                worker.ready = True
+                worker.ready = self.begun = True
+                self.stillborn = 0
                 while len(self.workers) < self.size:
                     self._add()
             else:
@@ -134,12 +137,18 @@ class _Pool:
         worker.process.join()
         self.workers.remove(worker)
         how = _ending(worker.process.exitcode)
-        if worker.index is None:
-            raise UserError(
-                f"a rendering process {how} before it had an object: free some memory, or take "
-                "fewer with --num_workers, and run the same command again"
-            )
-        if worker.index in self.twice:
+        if not worker.ready:
+            self.stillborn += 1
+            if not self.workers and (not self.begun or self.stillborn >= _STARTS):
+                raise UserError(
+                    f"a rendering process {how} before it had an object: free some memory, or take "
+                    "fewer with --num_workers, and run the same command again"
+                )
+            if self.workers and self.stillborn >= _STARTS:
+                return  # the others go on without it
+        elif worker.index is None:
+            pass  # it waited: nothing is lost
+        elif worker.index in self.twice:
             reason = f"its process {how}, twice; it may need more memory than there is"
             self.finished[worker.index] = failure(self.job, worker.index, reason)
         else:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from data_gen.distributions import Distribution, Range, Uniform, is_number, parse
+from data_gen.orbits import checked_grid, checked_trajectory
 from data_gen.rotations import Angles, RotationDistribution, parse_rotation
 from ssl_equiv.errors import UserError
 
@@ -24,7 +25,6 @@ _HALF_PI = math.pi / 2
 _TRAINING = Angles((Uniform(((-_HALF_PI, _HALF_PI),)),) * 3)
 _HUE, _AZIMUTH = Uniform(((0.0, 1.0),)), Uniform(((0.0, 2 * math.pi),))
 _OVERHEAD = Uniform(((0.0, math.pi / 4),))
-_TURN = {"floor_hue": 1.0, "light_hue": 1.0, "light_phi": 2 * math.pi}
 _AXES = ("x", "y", "z")
 
 
@@ -67,7 +67,8 @@ class Recipe:
         view: Display transform: ``standard`` is plain sRGB, ``filmic`` Blender's film-like curve.
         background: What the camera sees behind the object: ``None`` for the floor with its shadows,
             an sRGB colour (r, g, b) in [0, 1], an image file, or a folder of images of which each
-            view takes one. The floor lights the object all the same, and hides what of it is
+            view takes one, or each object where a grid or a trajectory leaves columns that do not
+            move. The floor lights the object all the same, and hides what of it is
             below; ``view`` shows the background as it shows light (``standard``: unchanged).
     """
 
@@ -108,26 +109,38 @@ class Recipe:
             object.__setattr__(self, name, parse(name, getattr(self, name)))
         if self.translation is not None:
             object.__setattr__(self, "translation", _three("translation", self.translation))
-        for name, at_least in (("num_views", 1), ("image_size", 8)):
+        for name, (least, most) in (("num_views", (1, 10_000)), ("image_size", (8, 8192))):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
-                raise UserError(f"recipe: {name} is {value!r}: give a whole number >= {at_least}")
+            if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+                raise UserError(
+                    f"recipe: {name} is {value!r}: give a whole number from {least} to {most}"
+                )
         for name, (low, high) in _LIMITS.items():
             value = getattr(self, name)
             if not is_number(value) or not low <= value <= high:
-                bound = f"between {low:g} and {high:g}" if high < math.inf else f">= {low:g}"
-                raise UserError(f"recipe: {name} is {value!r}: give a number {bound}")
+                raise UserError(
+                    f"recipe: {name} is {value!r}: give a number from {low:g} to {high:g}"
+                )
             object.__setattr__(self, name, float(value))
         if self.camera_r * math.cos(self.camera_theta) <= self.floor_z:
             raise UserError("recipe: the camera stands below the floor: lower camera_theta")
-        if self.light_r * math.cos(self.light_theta.bounds[1]) <= self.floor_z:
-            raise UserError("recipe: the spot goes below the floor: lower light_theta")
+        furthest = max(map(abs, self.light_theta.bounds))
+        if furthest > math.pi or self.light_r * math.cos(furthest) <= self.floor_z:
+            raise UserError(
+                "recipe: the spot goes below the floor: keep light_theta nearer to 0 (a normal "
+                "distribution by its 'within')"
+            )
         if self.view not in ("standard", "filmic"):
             raise UserError(f"recipe: view is {self.view!r}: choose 'standard' or 'filmic'")
         if not (self.background is None or isinstance(self.background, str)):
             object.__setattr__(self, "background", _color("background", self.background))
-        self._check_grid()
-        self._check_trajectory()
+        if self.grid is not None:
+            object.__setattr__(self, "grid", checked_grid(self.grid, self.columns, self.num_views))
+        if self.trajectory is not None:
+            path = checked_trajectory(self.trajectory, self.columns)
+            object.__setattr__(self, "trajectory", path)
+        if self.grid is not None and self.trajectory is not None:
+            raise UserError("recipe: grid and trajectory exclude each other: give one of them")
 
     @classmethod
     def diebench(cls, **changes: Any) -> Recipe:
@@ -190,97 +203,31 @@ class Recipe:
             values["num_views"] = max(1, math.prod(n for n in grid.values() if isinstance(n, int)))
         return cls(**values)
 
-    def grid_values(self, column: str) -> list[float]:
-        """The evenly spaced values of a column of the grid: both ends of its range, or, on a full
-        circle, one end.
-        """
-        assert self.grid is not None
-        distribution, number = self.columns[column], self.grid[column]
-        assert distribution is not None
-        low, high = distribution.bounds
-        turn = 2 * math.pi if column.startswith("rotation") else _TURN.get(column, math.inf)
-        if number == 1:
-            return [(low + high) / 2]
-        circle = high - low >= turn - 1e-6
-        step = (high - low) / (number if circle else number - 1)
-        return [low + step * i for i in range(number)]
-
     @property
     def path_columns(self) -> list[str]:
         """The columns that move along a trajectory."""
         return list((self.trajectory or {}).get("columns") or self.columns)
 
-    def _check_grid(self) -> None:
-        if self.grid is None:
-            return
-        if not isinstance(self.grid, Mapping) or not self.grid:
-            raise UserError(f"recipe: grid is {self.grid!r}: give columns, as {{rotation_z: 36}}")
-        object.__setattr__(self, "grid", dict(self.grid))
-        for column, number in self.grid.items():
-            if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-                raise UserError(f"recipe: grid.{column} is {number!r}: give a whole number >= 1")
-            self._check_column("grid", column)
-        if self.num_views != math.prod(self.grid.values()):
-            raise UserError(
-                f"recipe: num_views is {self.num_views}, but the grid has "
-                f"{math.prod(self.grid.values())} points: leave num_views out"
-            )
-        if self.trajectory is not None:
-            raise UserError("recipe: grid and trajectory exclude each other: give one of them")
-
-    def _check_trajectory(self) -> None:
-        if self.trajectory is None:
-            return
-        path = dict(self.trajectory) if isinstance(self.trajectory, Mapping) else {}
-        keyframes, columns = path.get("keyframes"), path.get("columns")
-        if (
-            not path.keys() <= {"keyframes", "columns"}
-            or isinstance(keyframes, bool)
-            or not isinstance(keyframes, int)
-            or keyframes < 2
-            or not (columns is None or (isinstance(columns, Sequence) and columns))
-        ):
-            raise UserError(
-                f"recipe: trajectory is {self.trajectory!r}: give {{keyframes: K}} with K >= 2, "
-                "and the list of columns that move where not all do"
-            )
-        path = {"keyframes": keyframes, **({} if columns is None else {"columns": list(columns)})}
-        object.__setattr__(self, "trajectory", path)
-        for column in self.path_columns:
-            self._check_column("trajectory", column)
-
-    def _check_column(self, what: str, column: str) -> None:
-        """A grid and a path need a column that has a connected distribution of its own."""
-        columns = self.columns
-        if column not in columns:
-            near = difflib.get_close_matches(str(column), columns, n=1, cutoff=0.0)
-            raise UserError(f"recipe: {what}: no column {column!r}: did you mean {near[0]!r}?")
-        distribution = columns[column]
-        if distribution is None or not distribution.connected:
-            raise UserError(
-                f"recipe: {what}: {column} has no single range to move in: give its factor one"
-            )
-
 
 _LIMITS: dict[str, Range] = {
-    "camera_r": (0.6, math.inf),
+    "camera_r": (0.6, 1000.0),
     "camera_theta": (0.0, math.pi),
-    "camera_phi": (-math.inf, math.inf),
-    "lens_mm": (1.0, math.inf),
-    "sensor_mm": (1.0, math.inf),
-    "floor_z": (-math.inf, 0.0),
+    "camera_phi": (-100.0, 100.0),
+    "lens_mm": (1.0, 10000.0),
+    "sensor_mm": (1.0, 1000.0),
+    "floor_z": (-1000.0, 0.0),
     "floor_saturation": (0.0, 1.0),
     "floor_value": (0.0, 1.0),
-    "light_r": (0.6, math.inf),
+    "light_r": (0.6, 1000.0),
     "light_radius": (0.0, 2.0),
-    "light_energy": (0.0, math.inf),
+    "light_energy": (0.0, 1e6),
     "light_cone": (0.01, 3.1),
     "light_blend": (0.0, 1.0),
     "light_saturation": (0.0, 1.0),
     "light_value": (0.0, 1.0),
-    "sun_energy": (0.0, math.inf),
+    "sun_energy": (0.0, 1000.0),
     "sun_angle": (0.01, 3.1),
-    "sky": (0.0, math.inf),
+    "sky": (0.0, 1000.0),
 }
 
 

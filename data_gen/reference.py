@@ -23,10 +23,11 @@ from numpy.typing import NDArray
 from data_gen.cycles import CyclesRenderer
 from data_gen.latents import sample_latents
 from data_gen.mesh import GREY, Material, Mesh
+from data_gen.mesh_sources import MeshFolderSource
 from data_gen.procedural import CLASSES
 from data_gen.recipe import Recipe
 from data_gen.render.surface import faces_of
-from data_gen.sources import MeshFolderSource, ObjectSource, ProceduralSource
+from data_gen.sources import ObjectSource, ProceduralSource
 from ssl_equiv.errors import UserError
 from ssl_equiv.files import atomic_write
 

@@ -24,9 +24,10 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from data_gen.distributions import F64, Distribution, Latitude, Range, Uniform, is_number, parse
-from data_gen.geodesic import distance_to_box, other_triple
+from data_gen.geodesic import far_from_box, other_triple
 from ssl_equiv.errors import UserError
 
 _PI = math.pi
@@ -164,19 +165,19 @@ class FarFrom(RotationDistribution):
         everywhere = Angles(_EVERYWHERE)
         rate = _acceptance(self)
         kept = everywhere.sample(u, generator)
-        kept = kept[distance_to_box(kept, self.ranges) >= self.at_least]
+        kept = kept[self._are_far(kept)]
         while len(kept) < len(u):
-            more = everywhere.sample(
-                generator.random((math.ceil(1.2 * (len(u) - len(kept)) / rate) + 4, 3)), generator
-            )
-            far = distance_to_box(more, self.ranges) >= self.at_least
-            kept = np.concatenate([kept, more[far]])
+            number = math.ceil(1.2 * (len(u) - len(kept)) / rate) + 4
+            more = everywhere.sample(generator.random((number, 3)), generator)
+            kept = np.concatenate([kept, more[self._are_far(more)]])
         return kept[: len(u)]
+
+    def _are_far(self, euler: F64) -> NDArray[np.bool_]:
+        return far_from_box(euler, self.ranges, self.at_least)
 
     def density(self, euler: F64) -> F64 | None:
         """Constant where it is not zero."""
-        far = distance_to_box(euler, self.ranges) >= self.at_least
-        return far / _acceptance(self)
+        return self._are_far(euler) / _acceptance(self)
 
     def to_plain(self) -> Any:
         """``{far_from: ..., at_least: ...}``."""
@@ -205,10 +206,13 @@ def _parse_mapping(name: str, value: Mapping[str, Any]) -> RotationDistribution:
     if keys == {"outside", "angles"}:
         ranges, angles = _box(f"{name}.outside", value["outside"]), value["angles"]
         angles = [angles] if isinstance(angles, int) else angles
-        full = any(high - low >= 2 * _PI for low, high in ranges)
-        if isinstance(angles, Sequence) and angles and set(angles) <= {1, 2, 3} and not full:
+        full = any(not _complement(limits).intervals for limits in ranges)
+        numbers = isinstance(angles, Sequence) and all(angle in (1, 2, 3) for angle in angles)
+        if numbers and angles and not full:
             return Outside(ranges, tuple(sorted(set(angles))))
-    elif keys == {"far_from", "at_least"} and is_number(value["at_least"]):
+    elif (
+        keys == {"far_from", "at_least"} and is_number(value["at_least"]) and value["at_least"] > 0
+    ):
         far = FarFrom(_box(f"{name}.far_from", value["far_from"]), float(value["at_least"]))
         if _acceptance(far) == 0:
             raise UserError(
@@ -242,7 +246,7 @@ def _complement(limits: Range) -> Uniform:
 def _acceptance(far: FarFrom) -> float:
     """Share of all rotations that are so far, from a fixed set of draws."""
     euler = Angles(_EVERYWHERE).sample(np.random.default_rng(0).random((4000, 3)), _NO_GENERATOR)
-    return float(np.mean(distance_to_box(euler, far.ranges) >= far.at_least))
+    return float(np.mean(far_from_box(euler, far.ranges, far.at_least)))
 
 
 _NO_GENERATOR = np.random.default_rng(0)  # independent angles need no further numbers

@@ -6,12 +6,16 @@ import io
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from data_gen.folder_writer import RECORD
+from data_gen.shard_writer import shard_descriptions
+from data_gen.work import TOLD
 from ssl_equiv.data.record import (
     MANIFEST,
     LatentSchema,
@@ -21,7 +25,7 @@ from ssl_equiv.data.record import (
 from ssl_equiv.data.sources import ShardSource, published_objects
 from ssl_equiv.data.splits import Splits, read_splits
 from ssl_equiv.errors import UserError
-from ssl_equiv.files import load_array
+from ssl_equiv.files import load_array, read_json
 
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,5}")
 
@@ -31,11 +35,14 @@ Member = tuple[str, int]
 
 @dataclass(frozen=True, eq=False)
 class StoredObject:
-    """One object: ``class/object``, its V JPEG files, and its latent vectors ``(V, L)``."""
+    """One object: ``class/object``, its V JPEG files, its latent vectors ``(V, L)``, and what else
+    its description tells, see :attr:`data_gen.work.RenderedObject.told`.
+    """
 
     name: str
     images: Sequence[bytes]
     latents: np.ndarray
+    told: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -234,15 +241,19 @@ class FolderReader(Reader):
                 except OSError as error:
                     yield Damaged(name, f"cannot read {error.filename} ({error.strerror})")
                 else:
-                    yield self.checker.assemble(name, files, str(folder))
+                    item = self.checker.assemble(name, files, str(folder))
+                    if isinstance(item, StoredObject) and (folder / RECORD).is_file():
+                        item = replace(item, told=_told(read_json(folder / RECORD)))
+                    yield item
 
 
 class ShardReader(Reader):
     """A data set of shards; see :class:`Reader`."""
 
     def __init__(self, root: Path) -> None:
-        self.source = ShardSource(root)
+        self.root, self.source = root, ShardSource(root)
         self.manifest = manifest = Manifest.read(root)
+        self._shards, self._descriptions = manifest.shards, dict[int, dict[str, Any]]()
         self.names = present(manifest)
         self.checker = Checker(self.manifest.num_views, self.manifest.schema)
         self.description = {
@@ -262,10 +273,26 @@ class ShardReader(Reader):
             where = self.source.name_of(index, 0).rpartition(".")[0].removesuffix(".000")
             try:
                 images, latents = self.source.read(index, range(self.source.num_views))
+                told = self._described(index)
             except UserError as error:
                 yield Damaged(name, str(error))
             else:
-                yield self.checker.check(StoredObject(name, images, latents), where)
+                item = self.checker.check(StoredObject(name, images, latents), where)
+                yield replace(item, told=told) if isinstance(item, StoredObject) else item
+
+    def _described(self, index: int) -> dict[str, Any]:
+        """What is told of an object; the descriptions of its shard are read at once."""
+        if index not in self._descriptions:
+            (shard,) = (s for s in self._shards if s.first <= index < s.first + s.objects)
+            members = range(shard.first, shard.first + shard.objects)
+            found = shard_descriptions(self.root / shard.name, members)
+            self._descriptions = dict(zip(members, found, strict=True))
+        return _told(self._descriptions[index])
+
+
+def _told(description: Mapping[str, Any]) -> dict[str, Any]:
+    """What a description tells beside the object's place, name and files."""
+    return {key: description[key] for key in TOLD if key in description}
 
 
 def present(manifest: Manifest) -> tuple[str, ...]:

@@ -11,13 +11,14 @@ from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 
+from data_gen.folder_writer import RECORD, FolderWriter
+from data_gen.shard_writer import ShardWriter
 from data_gen.stored import StoredObject
 from data_gen.work import RenderedObject
-from data_gen.writers import FolderWriter, ShardWriter
-from ssl_equiv.data.record import Shard, describe, description_member, index_name
+from ssl_equiv.data.record import Shard, description_member, index_name
 from ssl_equiv.data.sources import published_objects
 from ssl_equiv.errors import UserError
-from ssl_equiv.files import load_array, writing
+from ssl_equiv.files import load_array, read_json, writing
 
 _LATER = 999_999
 """Stands for a label that is not known before everything is read; longer than any label."""
@@ -58,6 +59,7 @@ class Target(ABC):
             label=_LATER if classes is None else classes.index(class_name),
             latents=item.latents,
             images=item.images,
+            told=item.told,
         )
 
 
@@ -120,25 +122,42 @@ class FolderTarget(Target):
         there = {name: _whole_files(out / name) for name in published_objects(out)}
         if there:  # a crash of the machine may have left some incomplete
             ((files, _),) = Counter(there.values()).most_common(1)
-            self.num_views = files // 2
+            self.num_views = (files - 1) // 2
             self.done = [name for name, count in there.items() if files and count == files]
         self.names = list(self.done)
 
     def write(self, items: Iterator[StoredObject], classes: tuple[str, ...] | None) -> None:
         """See :class:`Target`."""
         for item in items:
-            FolderWriter(self.out, 1, len(item.images), 1).write([self._next(item, classes)])
+            writer = FolderWriter(self.out, 1, len(item.images), 1, records=True)
+            writer.write([self._next(item, classes)])
 
     def finish(
         self, order: tuple[str, ...] | None, num_views: int, classes: tuple[str, ...]
     ) -> tuple[tuple[str, ...], tuple[Shard, ...]]:
         """See :class:`Target`; names in ``order`` or, without one, sorted."""
         kept = set(self.names)
-        return tuple(name for name in order or sorted(kept) if name in kept), ()
+        names = tuple(name for name in order or sorted(kept) if name in kept)
+        for index, name in enumerate(names):
+            _renumber(self.out / name, index, classes.index(name.partition("/")[0]))
+        return names, ()
 
 
 def _whole_files(folder: Path) -> int:
-    return sum(entry.stat().st_size > 0 for entry in os.scandir(folder))
+    """Files that are not empty; 0 where their record is missing."""
+    sizes = {entry.name: entry.stat().st_size for entry in os.scandir(folder)}
+    return sum(size > 0 for size in sizes.values()) if sizes.get(RECORD) else 0
+
+
+def _renumber(folder: Path, index: int, label: int) -> None:
+    """Put index and label into the record of an object that was written before they were known."""
+    record = read_json(folder / RECORD)
+    if (record["index"], record["label"]) == (index, label):
+        return
+    temporary = folder.with_name(f".{folder.name}.{RECORD}.partial")  # where leftovers are swept
+    with writing(folder / RECORD):
+        temporary.write_text(json.dumps(record | {"index": index, "label": label}))
+        os.replace(temporary, folder / RECORD)
 
 
 def _relabel(path: Path, first: int, names: Sequence[str], classes: tuple[str, ...]) -> None:
@@ -152,10 +171,11 @@ def _relabel(path: Path, first: int, names: Sequence[str], classes: tuple[str, .
     with writing(path), open(path, "r+b") as file:
         for index, name in enumerate(names, first):
             offset, size = places[description_member(index)]
-            class_name, _, object_id = name.partition("/")
-            new = describe(index, class_name, object_id, classes.index(class_name))
             file.seek(offset)
-            if file.read(size) == new:
+            old = file.read(size)
+            label = classes.index(name.partition("/")[0])
+            new = json.dumps(json.loads(old) | {"label": label}).encode()
+            if old == new:
                 continue
             room = -(-size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
             new = new.ljust(room - tarfile.BLOCKSIZE + 1)  # spaces keep the number of blocks

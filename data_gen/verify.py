@@ -1,7 +1,7 @@
 """Whether a stored data set is what its manifest says: whole, undamaged, and rendered as told.
 
-Every check prints one line. What a check needs and is gone, such as the meshes, is said and counts
-as no mismatch.
+Every check prints one line: ok, WRONG, or skip where what it needs is gone, such as the meshes,
+which counts as no mismatch.
 """
 
 from __future__ import annotations
@@ -10,18 +10,21 @@ import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from data_gen.latents import sample_latents
-from data_gen.layouts import Layout, Stored, layout_of
+from data_gen.layouts import Description, Layout, Stored, layout_of
 from data_gen.plan import PLAN
 from data_gen.recipe import Recipe
+from data_gen.render.background import background_digest
 from data_gen.sources import ObjectSource, open_described
+from data_gen.verify_manifest import contradictions
 from data_gen.work import RENDERERS, Job, ObjectRenderer, object_seed
 from ssl_equiv.data.geometry import decode
-from ssl_equiv.data.record import Manifest, split_objects
+from ssl_equiv.data.record import MANIFEST, Manifest, split_objects
 from ssl_equiv.data.sources import open_source
 from ssl_equiv.errors import UserError
 from ssl_equiv.files import read_json
@@ -39,15 +42,17 @@ class Check:
         name: What was checked.
         told: What was compared.
         wrong: What does not match, a line each.
+        skipped: Whether there was nothing to compare with.
     """
 
     name: str
     told: str
     wrong: list[str] = field(default_factory=list)
+    skipped: bool = False
 
     def __str__(self) -> str:
         if not self.wrong:
-            return f"ok    {self.name}: {self.told}"
+            return f"{'skip ' if self.skipped else 'ok   '} {self.name}: {self.told}"
         more = f"; and {len(self.wrong) - 3} more" if len(self.wrong) > 3 else ""
         return f"WRONG {self.name}: {'; '.join(self.wrong[:3])}{more}"
 
@@ -86,35 +91,49 @@ def verify(
 
 def _checks(root: Path, manifest: Manifest, num_objects: int, num_views: int) -> Iterator[Check]:
     layout = layout_of(root, manifest)
-    yield _counts(root, manifest, layout)
-    wrong, told = layout.damage()
-    yield Check("checksums", told, wrong)
-    if manifest.renderer.get("name") not in RENDERERS:
-        yield Check("pictures", "they were not rendered by this package, nothing to compare with")
+    plan = read_json(root / PLAN) if (root / PLAN).is_file() else {}
+    yield _counts(manifest, plan, layout)
+    wrong, told, sums = layout.damage()
+    yield Check("checksums", told, wrong, skipped=not sums)
+    known = manifest.renderer.get("name") in RENDERERS
+    if known or "renderer" in plan:
+        yield Check("manifest", "as its recipe and plan tell", list(contradictions(manifest, plan)))
+    if not known:
+        told = f"nothing to compare with: {MANIFEST} names no renderer of this package"
+        yield Check("pictures", told, skipped=True)
         return
     recipe = Recipe.from_dict(manifest.recipe)
-    digests, checks = _objects(manifest, recipe, layout)
+    told_of, checks = _objects(manifest, recipe, layout)
     yield from checks
     try:
         source = open_described(manifest.source, manifest.objects)
     except UserError as error:
-        yield Check("meshes", f"not compared, and no picture rendered again: {error}")
+        told = f"not compared, and no picture rendered again: {error}"
+        yield Check("meshes", told, skipped=True)
         return
     place = {"/".join(source.ref(i)): i for i in range(len(source))}
-    yield _meshes(source, place, digests)
+    yield _meshes(source, place, told_of)
+    try:
+        background = background_digest(recipe)
+    except UserError as error:
+        yield Check("pictures", f"not rendered again: {error}", skipped=True)
+        return
+    if plan.get("background_sha256", background) != background:
+        changed = f"the background {recipe.background} is not the one of {PLAN}"
+        yield Check("pictures", "", [changed])
+        return
     yield _pictures(root, manifest, recipe, source, place, num_objects, num_views)
 
 
-def _counts(root: Path, manifest: Manifest, layout: Layout) -> Check:
+def _counts(manifest: Manifest, plan: dict[str, Any], layout: Layout) -> Check:
     """Everything is there once, and no split holds what failed."""
     wrong = layout.counts()
     members = sorted(index for indices in manifest.split.values() for index in indices)
     rest = [i for i, name in enumerate(manifest.objects) if name not in manifest.failed]
     if members != rest:
         wrong.append("the splits do not hold every rendered object once")
-    plan = root / PLAN
-    if plan.is_file() and "val_fraction" in (known := read_json(plan)):
-        split = split_objects(manifest.objects, known["val_fraction"], manifest.seed)
+    if "val_fraction" in plan:
+        split = split_objects(manifest.objects, plan["val_fraction"], manifest.seed)
         drawn = {name: [i for i in indices if i in set(rest)] for name, indices in split.items()}
         if drawn != manifest.split:
             wrong.append(f"the splits are not those that seed and val_fraction of {PLAN} give")
@@ -127,16 +146,16 @@ def _counts(root: Path, manifest: Manifest, layout: Layout) -> Check:
 
 def _objects(
     manifest: Manifest, recipe: Recipe, layout: Layout
-) -> tuple[dict[str, str], list[Check]]:
-    """The meshes' digests by object, and the checks of descriptions and latents."""
-    digests, told, drawn = {}, Check("descriptions", ""), Check("latents", "")
+) -> tuple[dict[str, Description], list[Check]]:
+    """What is told of objects of files, by name, and the checks of descriptions and latents."""
+    files, told, drawn = {}, Check("descriptions", ""), Check("latents", "")
     seen = 0
     for stored in layout.objects():
         name = manifest.objects[stored.index]
         seen += 1
         told.wrong.extend(_misdescribed(manifest, name, stored))
         if "mesh_sha256" in stored.description:
-            digests[name] = stored.description["mesh_sha256"]
+            files[name] = stored.description
         if stored.latents is not None:
             again = sample_latents(recipe, object_seed(manifest.seed, name))
             if stored.latents.shape != again.shape:
@@ -145,7 +164,7 @@ def _objects(
                 drawn.wrong.append(f"{name} has other latents than recipe and seed give")
     if seen < (total := len(manifest.objects)):
         told.wrong.append(f"{total - seen} objects cannot be read")
-    return digests, [
+    return files, [
         Check("descriptions", f"of {seen} objects", told.wrong),
         Check("latents", f"drawn again for {seen - len(manifest.failed)} objects", drawn.wrong),
     ]
@@ -153,31 +172,49 @@ def _objects(
 
 def _misdescribed(manifest: Manifest, name: str, stored: Stored) -> Iterator[str]:
     class_name, _, object_id = name.partition("/")
-    wanted = {"index": stored.index, "class": class_name, "object": object_id}
+    wanted: Description = {"index": stored.index, "class": class_name, "object": object_id}
     if class_name in manifest.classes:
         wanted["label"] = manifest.classes.index(class_name)
     if name in manifest.failed:
         wanted["failed"] = manifest.failed[name]
-    for key in sorted({*wanted, "failed", "label"}):
+    if name in manifest.warnings:
+        wanted["warnings"] = manifest.warnings[name]
+    for key in sorted({*wanted, "failed", "label", "warnings"}):
         found = stored.description.get(key)
         if found != wanted.get(key):
             yield f"{name} is described with {key} {found!r}, not {wanted.get(key)!r}"
 
 
-def _meshes(source: ObjectSource, place: dict[str, int], digests: dict[str, str]) -> Check:
-    """Every mesh file is the one that was rendered."""
-    if not digests:
+def _meshes(
+    source: ObjectSource, place: dict[str, int], described: dict[str, Description]
+) -> Check:
+    """Every mesh file is the one that was rendered, and so are the files that it names."""
+    if not described:
+        if place and source.digests(0):
+            return Check("meshes", "the data set does not tell their checksums", skipped=True)
         return Check("meshes", "made by a program, there are no files")
-    wrong = []
-    for name, digest in digests.items():
+    wrong, others = [], 0
+    for name, description in described.items():
+        before = description.get("named_sha256", {})
+        others += len(before)
         try:
             if name not in place:
                 wrong.append(f"{name} has no mesh any more")
-            elif source.digest(place[name]) != digest:
-                wrong.append(f"the mesh of {name} is not the file that was rendered")
+                continue
+            (_, mesh), *named = source.digests(place[name]).items()
         except UserError as error:
             wrong.append(str(error))
-    return Check("meshes", f"SHA-256 of {len(digests)} files", wrong)
+            continue
+        now = dict(named)
+        if mesh != description["mesh_sha256"]:
+            wrong.append(f"the mesh of {name} is not the file that was rendered")
+        for file, digest in before.items():
+            if now.get(file) != digest:
+                how = "is missing" if now.get(file) is None else "is not what was rendered"
+                how = "was missing when it was rendered" if digest is None else how
+                wrong.append(f"{file} of {name} {how}")
+    more = f" and {others} that they name" if others else ""
+    return Check("meshes", f"SHA-256 of {len(described)} files{more}", wrong)
 
 
 def _pictures(

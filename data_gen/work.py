@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -22,6 +23,8 @@ from ssl_equiv.data.geometry import encode
 from ssl_equiv.errors import UserError
 
 RENDERERS = ("embree", "cycles")
+TOLD = ("mesh_sha256", "named_sha256", "warnings")
+"""What a description may tell of the files that an object was read from."""
 _JPEG_QUALITY = 95
 _VIEWS_AT_ONCE = 8  # pictures and outputs of so many views are held before they are encoded
 
@@ -38,7 +41,8 @@ class RenderedObject:
         latents: ``(V, L)`` float64.
         images: V encoded JPEG files; none where the object failed.
         outputs: V encoded PNG files of each further output.
-        mesh_sha256: Digest of the mesh file, where there is one.
+        told: What else its description says: ``mesh_sha256``, the digest of the mesh file,
+            ``named_sha256``, those of the files that it names, ``warnings`` of its loader.
         failed: Why the object could not be rendered, or None.
     """
 
@@ -49,7 +53,7 @@ class RenderedObject:
     latents: np.ndarray
     images: Sequence[bytes]
     outputs: Mapping[str, Sequence[bytes]] = field(default_factory=dict)
-    mesh_sha256: str | None = None
+    told: Mapping[str, Any] = field(default_factory=dict)
     failed: str | None = None
 
     @property
@@ -132,7 +136,16 @@ class ObjectRenderer:
         latents = sample_latents(job.recipe, object_seed(job.seed, name))
         if views is not None:
             latents = latents[list(views)]
-        prepared = self.renderer.prepare(job.source.load(index), name)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            mesh = job.source.load(index)
+        told: dict[str, Any] = {}
+        if digests := job.source.digests(index):
+            (_, told["mesh_sha256"]), *named = digests.items()
+            told |= {"named_sha256": dict(named)} if named else {}
+        if texts := [str(w.message) for w in caught if issubclass(w.category, UserWarning)]:
+            told["warnings"] = [_one_line(job, text) for text in dict.fromkeys(texts)]
+        prepared = self.renderer.prepare(mesh, name)
         found: dict[str, list[bytes]] = {what: [] for what in ("image", *job.outputs)}
         for first in range(0, len(latents), _VIEWS_AT_ONCE):
             some = latents[first : first + _VIEWS_AT_ONCE]
@@ -151,7 +164,7 @@ class ObjectRenderer:
             latents=latents,
             images=found.pop("image"),
             outputs=found,
-            mesh_sha256=job.source.digest(index),
+            told=told,
         )
 
     def warm(self) -> None:
@@ -178,7 +191,7 @@ def object_seed(seed: int, name: str) -> list[int]:
 
 
 def failure(job: Job, index: int, reason: str) -> RenderedObject:
-    """The record of an object that could not be rendered; ``reason`` becomes one line."""
+    """The record of an object that could not be rendered."""
     class_name, object_id = job.source.ref(index)
     return RenderedObject(
         index=index,
@@ -188,5 +201,11 @@ def failure(job: Job, index: int, reason: str) -> RenderedObject:
         latents=np.empty((0, len(job.recipe.ranges))),
         images=[],
         outputs={name: [] for name in job.outputs},
-        failed=" ".join(reason.split()),
+        failed=_one_line(job, reason),
     )
+
+
+def _one_line(job: Job, text: str) -> str:
+    """A message as it is stored: one line, which does not tell where the meshes lie."""
+    root = job.source.describe().get("root")
+    return " ".join((text.replace(f"{root}/", "") if root else text).split())

@@ -163,7 +163,8 @@ class SequenceClassification:
 class Scanpath(nn.Module):
     """PLS at test time: an image is looked at a number of times, its aggregate is its feature.
 
-    Every image takes the same random numbers, so its fixations depend on nothing but itself.
+    Every image takes the same random numbers, so its fixations depend on nothing but itself and,
+    for a method that was trained on a file of saliency maps, on its map.
 
     Args:
         method: The trained method.
@@ -174,10 +175,26 @@ class Scanpath(nn.Module):
         super().__init__()
         self.method, self.length = method, length or method.observations
 
-    def encode(self, images: Tensor) -> Representation:
-        """The aggregate ``(B, T)`` of normalised images ``(B, C, H, W)``."""
+    def encode(self, images: Tensor, saliency: Tensor | None = None) -> Representation:
+        """The aggregate ``(B, T)`` of normalised images ``(B, C, H, W)``.
+
+        Args:
+            images: The images.
+            saliency: Their maps ``(B, h, w)``, rows of the file for these very images; only for a
+                method that was trained on such a file.
+
+        Raises:
+            UserError: maps are missing, or the method was trained without.
+        """
+        if (saliency is None) != (self.method.saliency is None):
+            raise UserError(
+                "the method was trained on the spectral residual: give it no saliency maps"
+                if self.method.saliency is None
+                else f"the method was trained on the saliency maps in {self.method.saliency}: give "
+                "those of these images"
+            )
         index = torch.zeros(len(images), dtype=torch.int64, device=images.device)
         uniform = keyed_uniform(index, self.length, seed=0)
-        patches, centres = self.method.fixate(images, uniform)
+        patches, centres = self.method.fixate(images, uniform, saliency)
         actions = centres[:, 1:] - centres[:, :-1]
         return Representation(self.method.aggregate(patches, actions), {})

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
+import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,15 +19,20 @@ from ssl_equiv.data.record import LatentSchema
 from ssl_equiv.data.views import Preprocess
 from ssl_equiv.errors import UserError
 from ssl_equiv.files import atomic_write
-from ssl_equiv.methods.base import Method
+from ssl_equiv.methods.base import Method, class_path
 from ssl_equiv.parsing import instantiate
 
 CHECKPOINTS = "checkpoints"
 LAST = "last.ckpt"
+PREVIOUS = "previous.ckpt"  # the one before: a later step proved that its state can be used
+FAILED = "failed.ckpt"  # a state whose next step had no finite loss
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Lightning's checkpoint files through a temporary name, a flush to disk, and a rename."""
+    """Lightning's checkpoint files through a temporary name, a flush to disk, and a rename.
+
+    The last one's predecessor is kept as ``previous.ckpt``; :func:`fall_back` tells what for.
+    """
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
@@ -32,6 +40,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """Write the checkpoint, or leave the old one as it was."""
         with atomic_write(path) as file:
             torch.save(checkpoint, file)
+            if Path(path).name == LAST:  # still the old one, until the new one is whole
+                _keep(Path(path), PREVIOUS)
 
     def load_checkpoint(
         self, path: Any, map_location: Any = "cpu", weights_only: bool | None = None
@@ -64,6 +74,56 @@ def read_checkpoint(path: str | os.PathLike[str], map_location: Any = "cpu") -> 
     return checkpoint
 
 
+def fall_back(last: Path, step: int) -> Path | None:
+    """The last good state, once the loss of the step from the state ``step`` was no number.
+
+    Where ``last`` holds that very state, nobody has ever learnt from it: its weights may be those
+    of a step that broke them. It is put aside as ``failed.ckpt``, and the one before, which a
+    finite loss followed, becomes the last.
+
+    Returns:
+        ``last``, or None where no good state remains.
+    """
+    if not last.exists():
+        return None
+    if read_checkpoint(last).get("global_step") != step:
+        return last
+    previous = last.with_name(PREVIOUS)
+    with contextlib.suppress(FileNotFoundError):  # another process may have done it
+        if not previous.exists():
+            os.replace(last, last.with_name(FAILED))
+            return None
+        _keep(last, FAILED)
+        os.replace(previous, last)  # at no moment is there no last one
+    return last
+
+
+def _keep(path: Path, name: str) -> None:
+    """Give a file a second name beside it, in the place of another that had it."""
+    if not path.exists():
+        return
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{name}.", suffix=".partial")
+    os.close(descriptor)
+    os.unlink(temporary)
+    try:
+        os.link(path, temporary)
+    except OSError:  # a file system without links
+        shutil.copyfile(path, temporary)
+    os.replace(temporary, path.with_name(name))
+
+
+def check_method(method: Method, found: str | None, where: str) -> None:
+    """Raise UserError unless weights that a method ``found`` (class path) has learnt are of the
+    same class as ``method``: names and shapes of another's may coincide.
+    """
+    own = class_path(type(method))
+    if found != own:
+        raise UserError(
+            f"{where} holds weights of {found or 'no method'}, but this run trains {own}: choose "
+            "that method, or other weights"
+        )
+
+
 def find_checkpoint(source: str | os.PathLike[str]) -> Path:
     """The checkpoint meant by a run directory or a ``.ckpt`` file.
 
@@ -94,6 +154,7 @@ class PretrainedMethod:
         image_size: Side of the images that it was trained on, pixels.
         step: Optimiser steps taken.
         description: Class path and arguments of the method, plain data.
+        found: What the regularizers learnt of the data by name, such as ``strength/rotation``.
 
     Raises:
         UserError: no checkpoint, or its weights do not fit the architecture (which keys is told).
@@ -103,7 +164,10 @@ class PretrainedMethod:
         self.path = find_checkpoint(source)
         checkpoint = read_checkpoint(self.path)
         if "ssl_equiv" not in checkpoint or "state_dict" not in checkpoint:
-            raise UserError(f"{self.path} was not written by 'ssl-equiv pretrain': import it first")
+            raise UserError(
+                f"{self.path} was not written by 'ssl-equiv pretrain': name a published checkpoint "
+                "as sie:FILE, equicaps:FILE or seqjepa:FILE"
+            )
         try:
             self._open(checkpoint)
         except (KeyError, TypeError, AttributeError) as error:
@@ -122,12 +186,18 @@ class PretrainedMethod:
             "init_args": arguments,
         }
         self.method: Method = instantiate(Method, self.description)
-        load_weights(self.method, checkpoint["state_dict"], str(self.path))
+        weights = {  # what regularizers learn is told by ``found``
+            key: value
+            for key, value in checkpoint["state_dict"].items()
+            if not key.startswith("regularizers.")
+        }
+        load_weights(self.method, weights, str(self.path))
         self.method.eval()
         self.preprocess = Preprocess(**stored["data"]["preprocess"])
         self.schema = LatentSchema.from_list(stored["data"]["latents"])
         self.image_size = int(stored["data"]["image_size"])
         self.step = int(checkpoint["global_step"])
+        self.found: dict[str, float] = dict(stored.get("found", {}))
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, torch.Tensor], where: str) -> None:

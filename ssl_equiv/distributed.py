@@ -39,8 +39,8 @@ class CpuSyncBatchNorm(nn.modules.batchnorm._BatchNorm):
             return super().forward(input)
         axes = [axis for axis in range(input.ndim) if axis != 1]
         shape = [1, -1] + [1] * (input.ndim - 2)
-        x = input.float()
-        count = torch.tensor([float(x.numel() // x.shape[1])])
+        x = input if input.dtype == torch.float64 else input.float()
+        count = x.new_tensor([x.numel() // x.shape[1]])
         sums = _global_sum(torch.cat([x.sum(axes), count]))
         total = sums[-1]
         mean = sums[:-1] / total

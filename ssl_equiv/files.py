@@ -42,6 +42,8 @@ def writing(path: str | os.PathLike[str], *, full_disk_only: bool = False) -> It
             errno.EFBIG: "the file is larger than the file system allows: choose another place",
             errno.EIO: "the disk reports an error: choose another place",
             errno.EEXIST: "a file stands where a folder is needed: choose another place",
+            errno.EISDIR: "a folder stands where a file is needed: choose another place",
+            errno.ENAMETOOLONG: "the name is longer than the file system allows: shorten it",
         }.get(number)
         if reason is None or (full_disk_only and number not in (errno.ENOSPC, errno.EDQUOT)):
             raise

@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NoReturn, TypeVar, get_type_hints
 
@@ -27,6 +27,7 @@ _WRONG_TYPE = re.compile(
     r'(?:Parser key "(?P<key>[\w.]+)":[^"]*?)?'
     r"Expected an? (?:<class '(?P<type>[^']+)'>|typing\.(?P<other>\w+\[[^\]]*\]))"
 )
+_NO_OPTIONS = re.compile(r"Unexpected config:(?P<text>.*)")
 _GIVEN = re.compile(r"(?:Got value|Given value): (?!Namespace|NestedArg|\{)(?P<value>\S+)")
 # what a parser of a nested class said, inside the message of the one around it
 _INNER = re.compile(
@@ -41,6 +42,7 @@ class Parser(LightningArgumentParser):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"allow_abbrev": False, **kwargs})
         self.classes: dict[str, type] = {}
+        self.entries: dict[str, tuple[str, ...]] = {}  # what a mapping may hold, by its option
 
     def add_lightning_class_args(
         self,
@@ -78,6 +80,9 @@ class Parser(LightningArgumentParser):
             close = difflib.get_close_matches(found["name"], names, 2)
             hint = f"did you mean {' or '.join(close)}?" if close else f"use {', '.join(names)}"
             return f"{prefix}: no class {found['name']!r}: {hint}"
+        if found := _NO_OPTIONS.search(text):
+            what = found["text"].strip() or "nothing"
+            return f"a configuration file must hold options, as in 'seed: 1': it holds {what[:60]}"
         wrong = [m for m in _WRONG_TYPE.finditer(text) if m["type"] != "NoneType"]
         given = _GIVEN.search(text)
         if wrong and given:
@@ -89,7 +94,7 @@ class Parser(LightningArgumentParser):
     def _nearest(self, key: str) -> str:
         known = sorted(set(self._known()))
         close = difflib.get_close_matches(key, known, 1, cutoff=0.5)
-        last = key.rsplit(".", 1)[-1]
+        last = key.rsplit(".", 1)[-1].replace("-", "_")
         alike = [k for k in known if k.rsplit(".", 1)[-1] == last]
         best = (alike or close)[:1]
         return f"did you mean {best[0]}?" if best else "--help lists the keys"
@@ -97,6 +102,8 @@ class Parser(LightningArgumentParser):
     def _known(self) -> Iterator[str]:
         for action in self._actions:
             yield from (option.lstrip("-") for option in action.option_strings)
+        for option, names in self.entries.items():
+            yield from (f"{option}.{name}" for name in names)
         for nested_key, base in self.classes.items():
             for cls in _family(base):
                 yield from _argument_names(cls, nested_key)
@@ -137,6 +144,7 @@ def call(
     args: list[str],
     command: str,
     positional: Mapping[str, str] = MappingProxyType({}),
+    entries: Mapping[str, Iterable[str]] = MappingProxyType({}),
 ) -> None:
     """Call ``function`` with command-line arguments named, typed and described by its signature.
 
@@ -145,11 +153,13 @@ def call(
         args: The command line.
         command: Name of the subcommand, for the usage line.
         positional: Parameters that are given without a name, and their help.
+        entries: What parameters that are mappings may hold: offered when a key is mistyped.
 
     Raises:
         UserError: the arguments do not fit.
     """
     parser = Parser(prog=f"ssl-equiv {command}", description=inspect.getdoc(function))
+    parser.entries = {name: tuple(names) for name, names in entries.items()}
     parser.add_argument("--config", action="config", help="YAML file with any of the options.")
     for name, text in positional.items():
         parser.add_argument(name, type=str, help=text)

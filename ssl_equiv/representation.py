@@ -15,13 +15,20 @@ class Representation:
     Args:
         features: ``(..., D)``.
         parts: Name to ``(first, past_last)`` column; parts may overlap. ``all`` is added.
+
+    Raises:
+        ValueError: a part has columns that the features lack.
     """
 
     features: Tensor
     parts: Mapping[str, tuple[int, int]]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "parts", {"all": (0, self.features.shape[-1]), **self.parts})
+        width = self.features.shape[-1]
+        for name, (first, past_last) in self.parts.items():
+            if not 0 <= first < past_last <= width:
+                raise ValueError(f"part {name} is [{first}, {past_last}) of {width} columns")
+        object.__setattr__(self, "parts", {"all": (0, width), **self.parts})
 
     def __getitem__(self, part: str) -> Tensor:
         """The columns of ``part``, ``(..., width)``; KeyError where there is no such part."""

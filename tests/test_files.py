@@ -68,6 +68,14 @@ def test_a_file_in_the_place_of_a_folder(tmp_path: Path) -> None:
             make_directory(path)
 
 
+def test_names_that_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="the name is longer than the file system allows"):
+        write_json(tmp_path / ("n" * 300), {})
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(UserError, match="a folder stands where a file is needed"):
+        write_json(tmp_path / "taken", {})
+
+
 def test_arrays_are_never_unpickled(tmp_path: Path) -> None:
     good, pickled, cut = (tmp_path / name for name in ("good.npy", "pickled.npy", "cut.npy"))
     np.save(good, np.arange(100.0))

@@ -15,6 +15,7 @@ LAYERS = [
     ("ssl_equiv/transforms",),
     ("ssl_equiv/losses", "ssl_equiv/heads", "ssl_equiv/backbones"),
     ("ssl_equiv/data",),
+    ("ssl_equiv/regularizers",),
     ("ssl_equiv/methods",),
     ("ssl_equiv/callbacks", "ssl_equiv/export"),
     ("eval",),

@@ -21,21 +21,24 @@ class Background:
     """The pictures behind the views of a recipe.
 
     An image is cropped to its central square and resized to the picture. Of a folder (searched
-    to any depth) the latent vector alone picks a view's image, evenly among all.
+    to any depth) the latent vector alone picks a view's image, evenly among all; on a grid or a
+    path those of its columns which do not move, so that all views of an object have one image.
 
     Args:
-        background: As :attr:`Recipe.background`, not ``None``.
-        size: Width and height of the pictures.
+        recipe: Its background is not ``None``.
 
     Raises:
-        UserError: the file cannot be read, or the folder holds no image.
+        UserError: the file cannot be read, the folder holds no image, or every column moves.
     """
 
-    def __init__(self, background: tuple[float, float, float] | str, size: int) -> None:
-        self.size = size
+    def __init__(self, recipe: Recipe) -> None:
+        self.size = size = recipe.image_size
+        background = recipe.background
+        assert background is not None
         self.files: list[Path] = []
         if isinstance(background, str):
             self.files = image_files(background)
+            self._columns = _choosing(recipe, len(self.files))
             # a slot keeps the last of its images; threads may replace one at the same time
             slots = min(len(self.files), max(1, _CACHE // (3 * size * size)))
             self._slots: list[tuple[int, U8] | None] = [None] * slots
@@ -53,7 +56,8 @@ class Background:
         if not self.files:
             return self._plain
         # adding 0 makes a negative zero a plain one
-        digest = hashlib.sha256((latent + 0.0).astype("<f8").tobytes()).digest()
+        chosen = latent[self._columns] + 0.0
+        digest = hashlib.sha256(chosen.astype("<f8").tobytes()).digest()
         return self._image(int.from_bytes(digest[:8], "little") % len(self.files))
 
     def _image(self, index: int) -> U8:
@@ -62,6 +66,19 @@ class Background:
         if kept is None or kept[0] != index:
             kept = self._slots[slot] = index, _read(self.files[index], self.size)
         return kept[1]
+
+
+def _choosing(recipe: Recipe, num_files: int) -> list[int]:
+    """The columns of the latent vector by which a view's image is chosen."""
+    moving = recipe.grid or (recipe.path_columns if recipe.trajectory else ())
+    still = [i for i, name in enumerate(recipe.columns) if name not in moving]
+    if not still and num_files > 1:
+        raise UserError(
+            f"recipe: background {recipe.background} is a folder, but every latent column moves: "
+            "none is left to choose an object's image by; leave one, such as floor_hue, out of "
+            "the grid or of trajectory.columns, or give one image"
+        )
+    return still
 
 
 def image_files(path: str) -> list[Path]:
@@ -94,12 +111,13 @@ def background_digest(recipe: Recipe) -> str | None:
     recipe names none. With the recipe it tells whether two runs draw the same pictures.
 
     Raises:
-        UserError: a file cannot be read, or is no image.
+        UserError: a file cannot be read, is no image, or cannot be chosen.
     """
     if not isinstance(recipe.background, str):
         return None
-    digest = hashlib.sha256()
-    for file in image_files(recipe.background):
+    digest, files = hashlib.sha256(), image_files(recipe.background)
+    _choosing(recipe, len(files))
+    for file in files:
         try:
             content = file.read_bytes()
             with Image.open(file) as image:  # a wrong file is told before hours are spent

@@ -115,9 +115,7 @@ class EmbreeRenderer:
         self.bytes = np.round(self.curve).astype(np.uint8)
         self.linear = texel_table()
         # background
-        self.background = (
-            None if recipe.background is None else Background(recipe.background, recipe.image_size)
-        )
+        self.background = None if recipe.background is None else Background(recipe)
         self.shown_texels = self.shown(self.linear)
 
     def shown(self, light: NDArray[np.float32]) -> NDArray[np.uint8]:

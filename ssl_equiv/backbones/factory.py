@@ -31,7 +31,8 @@ class BackboneConfig:
 
 
 def create_backbone(config: BackboneConfig) -> nn.Module:
-    """A timm model without classifier: ``(B, 3, H, W) -> (B, num_features)``.
+    """A timm model without classifier: ``(B, 3, H, W) -> (B, D)``, see
+    :func:`feature_width`.
 
     Raises:
         UserError: timm has no such model (the nearest names are told), or it refuses an option.
@@ -59,3 +60,13 @@ def create_backbone(config: BackboneConfig) -> nn.Module:
         model.maxpool = nn.Identity()
     module: nn.Module = model
     return module
+
+
+def feature_width(backbone: nn.Module) -> int:
+    """D, the width of the features that a backbone makes of an image.
+
+    That is not timm's ``num_features`` where layers stand between the pooling and the classifier,
+    as in MobileNetV3 or VGG: the classifier, and so a representation, has ``head_hidden_size``.
+    """
+    width: Any = getattr(backbone, "head_hidden_size", None) or backbone.num_features
+    return int(width)

@@ -14,6 +14,9 @@ from ssl_equiv.checkpoint import CHECKPOINTS, LAST
 class SaveCheckpoints(Checkpoint):
     """Keep ``RUN/checkpoints/last.ckpt`` up to date.
 
+    The one before stays beside it as ``previous.ckpt`` (so a run takes the disk space of two, and
+    of three while one is written), for when the last one's next step shows that it is broken.
+
     Being a ``Checkpoint``, it runs after all other callbacks: their state is that of the same step.
 
     Args:

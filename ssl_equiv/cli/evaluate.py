@@ -8,12 +8,14 @@ from typing import Literal
 from rich.console import Console
 from rich.table import Table
 
+from eval.aggregates import judge_scanpaths, sequence_evaluators
 from eval.features import extract
 from eval.protocol import evaluate, standard_evaluators
 from eval.results import RESULTS, Result, summarise, write_results
 from ssl_equiv.data.images import open_views
 from ssl_equiv.errors import UserError
-from ssl_equiv.export import open_backbone
+from ssl_equiv.export import open_backbone, open_method
+from ssl_equiv.methods import PLS, SeqJEPA
 from ssl_equiv.parsing import call
 
 
@@ -30,6 +32,7 @@ def judge(
     seeds: int = 3,
     recipe: Literal["published", "quick"] = "published",
     factors: list[str] = ["rotation"],  # noqa: B006 (shown by --help, never changed)
+    sequences: bool = True,
     pretrained: bool = False,
     devices: int = 1,
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true",
@@ -40,14 +43,19 @@ def judge(
 ) -> list[Result]:
     """Linear probe and action R2 of a frozen backbone, for every part of its representation.
 
+    For a method that aggregates views (SeqJEPA, PLS) also a linear probe of its aggregates, by
+    their length, and the R2 of the displacement over a path of views.
+
     Args:
-        model: A run directory, a .ckpt file, an export folder, timm:NAME, or random:RUN.
+        model: A run directory, a .ckpt file, an export folder, timm:NAME, random:RUN, or a
+            published checkpoint as sie:FILE, equicaps:FILE or seqjepa:FILE.
         data: Root of the data set.
         out: Where features and results.json are kept; by default RUN/eval of a run directory.
         parts: Parts of the representation; by default all.
         seeds: Number of seeds of the probes.
         recipe: Training of the probes: the papers' 300 epochs, or a fifth of that.
         factors: Factors of variation whose relative action is regressed.
+        sequences: Judge aggregates of views too, where the model is of a method that makes them.
         pretrained: For timm:NAME: take timm's weights (downloads them) instead of random ones.
         devices: Devices of the feature pass.
         precision: Precision of the feature pass, as Lightning names it.
@@ -75,15 +83,30 @@ def judge(
         extract(backbone, views, out, split=split, trainer_options=options, progress=progress)
         for split in ("train", "val")
     )
+    method = open_method(model) if sequences else None
+    evaluators = standard_evaluators(recipe, factors)
+    if isinstance(method, SeqJEPA) and not isinstance(method, PLS):
+        evaluators += sequence_evaluators(method, train, recipe, factors)
     rows = evaluate(
         train,
         val,
-        evaluators=standard_evaluators(recipe, factors),
+        evaluators=evaluators,
         parts=parts,
         seeds=seeds,
         model=model,
         progress=progress,
     )
+    if isinstance(method, PLS):
+        rows += judge_scanpaths(
+            method,
+            views,
+            out,
+            recipe=recipe,
+            seeds=seeds,
+            model=model,
+            trainer_options=options,
+            progress=progress,
+        )
     write_results(Path(out) / RESULTS, rows)
     show(rows)
     return rows

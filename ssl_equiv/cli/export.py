@@ -11,10 +11,15 @@ from eval.results import RESULTS, read_results, results_table
 from ssl_equiv.export import export_timm, open_backbone
 from ssl_equiv.parsing import call
 
+_SOURCE = (
+    "A run directory, a .ckpt file, timm:NAME, or a published checkpoint as sie:FILE, "
+    "equicaps:FILE or seqjepa:FILE."
+)
+
 
 def main(args: list[str]) -> None:
     """Run ``ssl-equiv export`` with command-line arguments ``args``."""
-    call(export, args, "export", {"source": "A run directory, a .ckpt file, or timm:NAME."})
+    call(export, args, "export", {"source": _SOURCE})
 
 
 def export(
@@ -23,7 +28,7 @@ def export(
     """Export a backbone.
 
     Args:
-        source: A run directory, a .ckpt file, or timm:NAME.
+        source: A run directory, a .ckpt file, timm:NAME, or a published checkpoint.
         to: Form of the export; timm is a folder that timm.create_model("local-dir:OUT") loads.
         out: Folder to make.
         pretrained: For timm:NAME: take timm's weights (downloads them) instead of random ones.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +25,7 @@ def main(args: list[str]) -> None:
     if "--overlap" in args:  # two words, as people write it; the parser's own form is a list
         at = args.index("--overlap") + 1
         args = [*args[:at], json.dumps(args[at : at + 2]), *args[at + 2 :]]
-    call(render, args, "generate")
+    call(render, args, "generate", entries={"recipe": [field.name for field in fields(Recipe)]})
 
 
 def render(
@@ -67,8 +68,9 @@ def render(
         shard: I/N renders share I of N, I from 0, beside jobs with the other shares: in a SLURM
             array of 16, --array=0-15 and --shard $SLURM_ARRAY_TASK_ID/16. The last one out writes
             the manifest; the same command without --shard completes what is missing.
-        max_failures: Objects that may fail before the run stops: a number, or a share below 1; by
-            default 1% but at least 5, and never all. They keep their index, without views.
+        max_failures: Objects that may fail before the run stops: a whole number (1.0 is one), or a
+            share below 1; by default 1% but at least 5, and never all. They keep their index,
+            without views.
         retry_failed: Render the shards again that hold objects which failed.
         verify: Check the data set in this folder instead: counts, checksums, latents, meshes, and
             a sample that is rendered again. Exit code 1 where something does not match.
@@ -77,10 +79,15 @@ def render(
         overlap: Tell instead how far the rotations of two recipes overlap: two configurations or
             data sets, as in --overlap A B.
     """
+    modes = {"verify": verify, "preview": preview, "overlap": overlap}
+    asked = [name for name, value in modes.items() if value is not None]
+    if len(asked) > 1:
+        raise UserError(f"--{asked[0]} and --{asked[1]} are two tasks: ask for one at a time")
     if overlap is not None:
         if len(overlap) != 2:
             raise UserError("--overlap takes two configurations or data sets: --overlap A B")
-        print(rotation_overlap(*map(_read_recipe, overlap)))
+        first, second = map(_read_recipe, overlap)
+        print(rotation_overlap(first, second))
         return
     if verify is not None:
         if not check(verify):
@@ -140,6 +147,8 @@ def _summary(outcome: Outcome, shard: str | None) -> str:
     split = {name: len(members) for name, members in manifest.split.items()}
     if failed:
         failed += f" (in no split; 'failed' in {MANIFEST} tells why)"
+    if manifest.warnings:
+        failed += f"; {len(manifest.warnings)} lack textures or the like ('warnings' in {MANIFEST})"
     return (
         f"{outcome.objects} objects of {len(manifest.classes)} classes, {manifest.num_views} views "
         f"each ({', '.join(f'{n} {k}' for k, n in split.items())}){failed}"

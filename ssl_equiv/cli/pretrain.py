@@ -17,14 +17,17 @@ from ssl_equiv.checkpoint import (
     CHECKPOINTS,
     LAST,
     AtomicCheckpointIO,
+    check_method,
     load_weights,
     read_checkpoint,
 )
 from ssl_equiv.data.module import ViewDataModule
 from ssl_equiv.errors import UserError
+from ssl_equiv.export import start_from
 from ssl_equiv.files import atomic_write, make_directory, writing
 from ssl_equiv.methods.base import Method
 from ssl_equiv.parsing import Parser
+from ssl_equiv.regularizers import Regularizer
 
 CONFIG = "config.yaml"
 # may differ between the run and its continuation: they do not change what is learnt
@@ -54,6 +57,20 @@ class PretrainCLI(LightningCLI):
         parser.add_argument(
             "--out", type=str, required=True, help="Run directory; continued where it holds a run."
         )
+        parser.add_argument(
+            "--init_from",
+            type=str | None,
+            default=None,
+            help="Weights to start from, of the same method: a run directory, a .ckpt file, or a "
+            "published checkpoint as sie:FILE, equicaps:FILE or seqjepa:FILE.",
+        )
+        parser.add_argument(
+            "--regularizers",
+            type=list[Regularizer] | None,
+            default=None,
+            help="What is added to the method's loss, each a class path with its init_args.",
+        )
+        parser.classes["regularizers"] = Regularizer
         parser.add_argument(
             "--checkpoint_every_n_steps",
             type=PositiveInt,
@@ -137,13 +154,20 @@ def main(args: list[str]) -> None:
         run=False,
         args=args,
     )
+    if cli.config.init_from and not cli.resumes:
+        start_from(cli.model, cli.config.init_from)
+    cli.model.regularize(cli.config_init.regularizers or ())
     make_directory(cli.run)
     if cli.trainer.is_global_zero:
         with atomic_write(cli.run / CONFIG) as file:
             file.write(yaml.safe_dump(cli.plain_config, sort_keys=False).encode())
     last = cli.run / CHECKPOINTS / LAST
-    if cli.resumes:  # tell which keys differ, before Lightning tells it in many lines
-        load_weights(cli.model, read_checkpoint(last).get("state_dict", {}), str(last))
+    if cli.resumes:  # tell what differs, before Lightning tells it in many lines
+        checkpoint = read_checkpoint(last)
+        found = checkpoint.get("ssl_equiv", {}).get("class_path")
+        check_method(cli.model, found, str(last))
+        load_weights(cli.model, checkpoint.get("state_dict", {}), str(last))
+        del checkpoint
     with writing(cli.run, full_disk_only=True):
         cli.trainer.fit(
             cli.model,

@@ -127,6 +127,11 @@ class ViewDataModule(pl.LightningDataModule):
         return self._resumable(sampler, self._loader(sampler, "train", self.num_views, pool, True))
 
     def _train_sampler(self) -> TrainSampler:
+        if self.batch_size < 2:
+            raise UserError(
+                f"data.batch_size is {self.batch_size}: statistics over a batch need 2 at least "
+                "for each process"
+            )
         objects, (rank, world_size) = self.source.split["train"], self._process()
         batch_size = min(self.batch_size, len(objects) // world_size)
         if 1 < batch_size < self.batch_size:

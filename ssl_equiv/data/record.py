@@ -149,7 +149,7 @@ class Manifest:
     ``recipe`` and ``source`` are what the generator was told, ``renderer`` what drew (its name and
     the versions that shape its bytes), kept so that a run can be repeated and verified;
     ``outputs`` names what is stored beside each view, ``failed`` maps an object without views,
-    which is in no split, to the reason.
+    which is in no split, to the reason, ``warnings`` one that was rendered to what it lacked.
     """
 
     objects: tuple[str, ...]
@@ -165,6 +165,7 @@ class Manifest:
     renderer: dict[str, str] = field(default_factory=dict)
     outputs: tuple[str, ...] = ()
     failed: dict[str, str] = field(default_factory=dict)
+    warnings: dict[str, list[str]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as it stands in ``manifest.json``."""
@@ -181,6 +182,7 @@ class Manifest:
             "renderer": self.renderer,
             "outputs": list(self.outputs),
             "failed": self.failed,
+            "warnings": self.warnings,
             "split": self.split,
             "shards": [asdict(shard) for shard in self.shards],
             "objects": list(self.objects),
@@ -212,15 +214,25 @@ class Manifest:
                 split={name: list(objects) for name, objects in raw["split"].items()},
                 shards=tuple(Shard(**shard) for shard in raw["shards"]),
                 seed=int(raw["seed"]),
-                recipe=raw["recipe"],
-                source=raw["source"],
+                recipe=dict(raw["recipe"]),
+                source=dict(raw["source"]),
                 renderer=dict(raw.get("renderer", {})),
                 outputs=tuple(raw.get("outputs", ())),
                 failed=dict(raw.get("failed", {})),
+                warnings=dict(raw.get("warnings", {})),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"{path} lacks or misstates {error}: generate it anew") from error
+        if (count := raw.get("num_objects", len(manifest.objects))) != len(manifest.objects):
+            raise UserError(f"{path} tells of {count} objects and names {len(manifest.objects)}")
+        if lost := {name.partition("/")[0] for name in manifest.objects} - {*manifest.classes}:
+            raise UserError(f"{path}: classes lacks {min(lost)!r}, of which there are objects")
+        for shard in manifest.shards:
+            if Path(shard.name).name != shard.name or not shard.name.endswith(".tar"):
+                raise UserError(f"{path}: the shard's name {shard.name!r} is no plain *.tar")
         for name, members in manifest.split.items():
+            if not all(type(member) is int for member in members):
+                raise UserError(f"{path}: split {name!r} is no list of object numbers: mend it")
             if members and not 0 <= min(members) <= max(members) < len(manifest.objects):
                 raise UserError(f"{path}: split {name!r} names objects that are not there: mend it")
         return manifest
@@ -269,8 +281,9 @@ def index_members(index: int, num_views: int, outputs: Sequence[str] = ()) -> li
 def describe(index: int, class_name: str, object_id: str, label: int, **more: Any) -> bytes:
     """The description record of an object as JSON bytes.
 
-    ``more`` may hold ``mesh_sha256``, the digest of the mesh file that was rendered, and
-    ``failed``, the reason why the object has no views.
+    ``more`` may hold ``mesh_sha256``, the digest of the mesh file that was rendered,
+    ``named_sha256``, those of materials and textures which it names (None: missing), ``warnings``,
+    what stood in for what was missing, and ``failed``, the reason why the object has no views.
     """
     return json.dumps(
         {"index": index, "class": class_name, "object": object_id, "label": label, **more}

@@ -71,6 +71,13 @@ class SharedPool:
         return None
 
     @classmethod
+    def give_back(cls, tensor: Tensor) -> None:
+        """Free the slot of a tensor that this loader process took and will not send."""
+        if (place := cls.locate(tensor)) is not None:
+            number, slot = place
+            cls._known[number]._release(slot)
+
+    @classmethod
     def receive(cls, number: int, slot: int, shape: tuple[int, ...]) -> Tensor:
         """The tensor that was located in a loader process; its death frees the slot."""
         pool = cls._known[number]

@@ -35,6 +35,19 @@ class SaliencyMaps:
             )
         self.maps = maps
 
+    def check(self, num_objects: int, num_views: int) -> None:
+        """Raise UserError unless there is one map for each image of a data set of single views."""
+        if num_views != 1:
+            raise UserError(
+                f"model.saliency: {self.path} holds a map for each image of a data set of single "
+                f"images, but these data have {num_views} views of each object: leave it out"
+            )
+        if len(self.maps) != num_objects:
+            raise UserError(
+                f"model.saliency: {self.path} holds {len(self.maps)} maps, but the data set has "
+                f"{num_objects} images: make one for each image, in the data set's order"
+            )
+
     def __call__(self, index: Tensor) -> Tensor:
         """The maps ``(B, h, w)`` float32 of images ``index (B,)``, on its device.
 

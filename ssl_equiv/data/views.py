@@ -11,14 +11,30 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
-from torchvision.transforms.v2 import functional as F
 
 from ssl_equiv.data.decode import decode_into, image_size
 from ssl_equiv.data.draws import Draw
+from ssl_equiv.data.preprocess import (
+    DIEBENCH_MEAN,
+    DIEBENCH_STD,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Preprocess,
+)
 from ssl_equiv.data.recycle import SharedPool
 from ssl_equiv.data.sources import Source
 from ssl_equiv.errors import UserError
 from ssl_equiv.groups import Group
+
+__all__ = [
+    "DIEBENCH_MEAN",
+    "DIEBENCH_STD",
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "Preprocess",
+    "ViewBatch",
+    "ViewDataset",
+]
 
 
 @dataclass(frozen=True)
@@ -51,7 +67,7 @@ class ViewBatch:
         if factor not in self.actions:
             raise UserError(
                 f"the method asks for the factor {factor!r}, but the data set has "
-                f"{', '.join(self.actions)}: change the method's factors or the data"
+                f"{', '.join(self.actions) or 'none'}: change the method's factors or the data"
             )
         action = self.actions[factor]
         return self.groups[factor].relative(action[:, start], action[:, end])
@@ -111,79 +127,6 @@ def _received(
     )
 
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-DIEBENCH_MEAN, DIEBENCH_STD = (0.5016, 0.5037, 0.5060), (0.1030, 0.0999, 0.0969)
-
-
-@dataclass(frozen=True)
-class Preprocess:
-    """What happens to an image before a backbone sees it; stored with checkpoints and exports.
-
-    Args:
-        center_crop: Side of a central square cut from the stored image, pixels; None keeps all.
-        size: Side to resize to (antialiased bilinear), pixels; None keeps the size.
-        mean: Mean of each channel, of values in [0, 1].
-        std: Standard deviation of each channel.
-    """
-
-    center_crop: int | None = None
-    size: int | None = None
-    mean: tuple[float, float, float] = DIEBENCH_MEAN
-    std: tuple[float, float, float] = DIEBENCH_STD
-
-    def __post_init__(self) -> None:
-        for name in ("center_crop", "size"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UserError(f"preprocess.{name} is {value}: choose 1 or more, or leave it out")
-        if min(self.std) <= 0:
-            raise UserError(f"preprocess.std is {self.std}: every entry must be above 0")
-
-    def keeps(self, height: int, width: int) -> bool:
-        """Whether :meth:`shape` leaves images of this size as they are."""
-        return self.center_crop in (None, height, width) and self.output_size(height, width) == (
-            height,
-            width,
-        )
-
-    def output_size(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width of what :meth:`shape` makes of an image."""
-        if self.size is not None:
-            return self.size, self.size
-        crop = self.center_crop
-        return (height, width) if crop is None else (crop, crop)
-
-    def shape(self, image: Tensor, where: str) -> Tensor:
-        """Crop and resize uint8 ``(..., C, H, W)``; ``where`` names the image in errors."""
-        if self.center_crop is not None:
-            height, width = image.shape[-2:]
-            if self.center_crop > min(height, width):
-                raise UserError(
-                    f"{where} has {height}x{width} pixels, too few for the centre crop of "
-                    f"{self.center_crop}: lower data.preprocess.center_crop"
-                )
-            top, left = (height - self.center_crop) // 2, (width - self.center_crop) // 2
-            image = image[..., top : top + self.center_crop, left : left + self.center_crop]
-        if self.size is not None and image.shape[-2:] != (self.size, self.size):
-            image = F.resize(image, [self.size, self.size], antialias=True)
-        return image
-
-    def normalize(self, images: Tensor) -> Tensor:
-        """uint8 ``(..., C, H, W)`` to float32 with the stated mean and deviation removed."""
-        mean = torch.tensor(self.mean, device=images.device).view(-1, 1, 1)
-        std = torch.tensor(self.std, device=images.device).view(-1, 1, 1)
-        return torch.addcmul(-mean / std, images.float(), 1 / (255 * std))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for checkpoints."""
-        return {
-            "center_crop": self.center_crop,
-            "size": self.size,
-            "mean": list(self.mean),
-            "std": list(self.std),
-        }
-
-
 class ViewDataset(Dataset[ViewBatch]):
     """Decodes batches of views; a whole batch is made by one call, straight into one tensor.
 
@@ -235,8 +178,15 @@ class ViewDataset(Dataset[ViewBatch]):
         else:
             chosen = self.source.choose(self.seed, draws, self.num_views, self.consecutive)
         canvas = _Canvas(chosen.shape[1], len(draws), self.pool)
+        try:
+            return self._batch(draws, chosen.tolist(), canvas)
+        except BaseException:
+            canvas.give_back()
+            raise
+
+    def _batch(self, draws: list[Draw], chosen: list[list[int]], canvas: _Canvas) -> ViewBatch:
         latents, read, skipped = [], [], 0
-        for row, (draw, views) in enumerate(zip(draws, chosen.tolist(), strict=True)):
+        for row, (draw, views) in enumerate(zip(draws, chosen, strict=True)):
             index, latent, failures = self._read(draw.item, views, canvas, row)
             skipped += failures
             latents.append(latent)
@@ -323,13 +273,17 @@ class _Canvas:
     def slot(self, view: int, row: int, size: tuple[int, int]) -> np.ndarray | None:
         """Where an image ``(H, W, 3)`` goes; None if it has another size than the first."""
         if self.size == (0, 0):
-            self.size = size
             shape = (self.num_views, self.num_objects, *size, 3)
             lent = None if self.pool is None else self.pool.take(shape)
             # numpy asks for huge pages: a fresh batch in small ones costs as much as its decoding
             self._pixels = torch.from_numpy(np.empty(shape, np.uint8)) if lent is None else lent
-            self._slots = self._pixels.numpy()
+            self._slots, self.size = self._pixels.numpy(), size
         return self._slots[view, row] if size == self.size else None
+
+    def give_back(self) -> None:
+        """Free the memory of a batch that cannot be made: no receiver will."""
+        if self.size != (0, 0):
+            SharedPool.give_back(self._pixels)
 
     @property
     def images(self) -> Tensor:

@@ -12,12 +12,12 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ssl_equiv.backbones import BackboneConfig, create_backbone
-from ssl_equiv.checkpoint import PretrainedMethod, load_weights
+from ssl_equiv.checkpoint import PretrainedMethod, check_method, load_weights
 from ssl_equiv.data.views import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from ssl_equiv.errors import UserError
 from ssl_equiv.export.importers import IMPORTERS, import_published
 from ssl_equiv.files import read_json
-from ssl_equiv.methods.base import Method
+from ssl_equiv.methods.base import Method, class_path
 from ssl_equiv.parsing import instantiate
 from ssl_equiv.representation import Representation
 
@@ -88,6 +88,56 @@ def open_backbone(source: str, *, pretrained: bool = False, seed: int = 0) -> Ba
     return _from_method(PretrainedMethod(source), source)
 
 
+def open_method(source: str, *, seed: int = 0) -> Method | None:
+    """The whole method that a user names, in evaluation mode; None where there is none.
+
+    Args:
+        source: As of :func:`open_backbone`; export folders, timm models and some published
+            checkpoints hold a backbone alone.
+        seed: Seed of random weights.
+
+    Raises:
+        UserError: nothing of these is there, or its weights do not fit.
+    """
+    kind, _, name = source.rpartition(":")
+    if kind == "random":
+        return _randomised(name, seed).method.eval()
+    family, _, file = source.partition(":")
+    if family in IMPORTERS:
+        return import_published(family, file).method
+    if kind == "timm" or (Path(source) / "config.json").is_file():
+        return None
+    return PretrainedMethod(source).method
+
+
+def start_from(method: Method, source: str) -> None:
+    """Give a method the weights of another of its class.
+
+    Args:
+        method: What is to be trained, without its regularizers.
+        source: A run directory, a ``.ckpt`` file, or a published checkpoint.
+
+    Raises:
+        UserError: nothing of these is there, it holds a backbone alone, another method or another
+            architecture.
+    """
+    found = _method_of(source)
+    check_method(method, class_path(type(found)), source)
+    load_weights(method, found.state_dict(), source)
+
+
+def _method_of(source: str) -> Method:
+    family, _, file = source.partition(":")
+    if family not in IMPORTERS:
+        return PretrainedMethod(source).method
+    method = import_published(family, file).method
+    if method is None:
+        raise UserError(
+            f"{source} holds a backbone alone: start from a checkpoint with the method's heads"
+        )
+    return method
+
+
 def _from_method(found: PretrainedMethod, source: str) -> Backbone:
     own = type(found.method).encode is not Method.encode
     return Backbone(
@@ -121,12 +171,16 @@ def _from_published(family: str, file: str) -> Backbone:
 
 
 def _at_random(run: str, seed: int) -> Backbone:
+    return _from_method(_randomised(run, seed), f"random:{run}")
+
+
+def _randomised(run: str, seed: int) -> PretrainedMethod:
     found = PretrainedMethod(run)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         found.method = instantiate(Method, found.description)
     found.step = 0
-    return _from_method(found, f"random:{run}")
+    return found
 
 
 def _from_timm(name: str, pretrained: bool, seed: int) -> Backbone:

@@ -15,6 +15,7 @@ import torch
 from timm.models import save_for_hf
 
 from ssl_equiv import __version__
+from ssl_equiv.backbones import feature_width
 from ssl_equiv.errors import UserError
 from ssl_equiv.export.sources import SIDECAR, Backbone
 from ssl_equiv.files import make_directory, write_json, writing
@@ -132,7 +133,7 @@ def model_card(backbone: Backbone, name: str, results: Sequence[str]) -> str:
         "---",
         f"# {name}",
         "",
-        f"A `{backbone.config.name}` backbone, {model.num_features} features, exported by "
+        f"A `{backbone.config.name}` backbone, {feature_width(model)} features, exported by "
         f"ssl-equiv {__version__}.",
         "",
         "## Use",
@@ -141,7 +142,7 @@ def model_card(backbone: Backbone, name: str, results: Sequence[str]) -> str:
         "",
         f'model = timm.create_model("local-dir:{name}", pretrained=True).eval()',
         f"features = model(torch.randn(1, 3, {_input_size(backbone)}, {_input_size(backbone)}))"
-        f"  # (1, {model.num_features})",
+        f"  # (1, {feature_width(model)})",
         "```",
         f"Images in [0, 1] are normalised with mean {list(backbone.preprocess.mean)} and standard "
         f"deviation {list(backbone.preprocess.std)}.",

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from ssl_equiv.errors import UserError
+from ssl_equiv.precision import at_least_float32
 
 # Numbers of the outer product that are made at a time: on a CPU they stay in its cache, on other
 # devices a call should be long beside its launch.
@@ -71,7 +72,7 @@ class Capsules(nn.Module):
         """
         x = self.norm(self.conv(x)).flatten(2)
         with torch.autocast(x.device.type, enabled=False):
-            activation, pose = x.float().tensor_split([self.num_capsules], dim=1)
+            activation, pose = at_least_float32(x).tensor_split([self.num_capsules], dim=1)
             activation = activation.sigmoid().transpose(1, 2).flatten(1)  # B I
             pose = pose.reshape(len(pose), self.num_capsules, self.pose_dim, -1)
             pose = pose.permute(0, 2, 3, 1).flatten(2)  # B P I

@@ -31,6 +31,7 @@ class MaskPredictor(nn.Module):
                 f"model.predictor_width is {width} and model.predictor_depth {depth}: choose a "
                 "multiple of 4 and 1 or more"
             )
+        self.dim = dim
         self.enter = nn.Conv2d(dim, width, 1)
         self.unseen = nn.Parameter(0.02 * torch.randn(width, 1, 1))
         self.blocks = nn.ModuleList(

@@ -29,7 +29,10 @@ class SequenceHead(nn.Module):
         layers: Transformer layers, post-norm with ReLU and four times T in between.
         heads: Attention heads; they must divide T.
         predictor_width: Hidden width of the predictor.
-        dropout: Dropout in the transformer.
+        dropout: Dropout in the transformer, in [0, 1).
+
+    Raises:
+        UserError: an argument is out of its range, or ``heads`` does not divide T.
     """
 
     def __init__(
@@ -44,6 +47,17 @@ class SequenceHead(nn.Module):
     ) -> None:
         super().__init__()
         token = dim + action_width
+        for name, value in (
+            ("action_dim", action_dim),
+            ("action_width", action_width),
+            ("layers", layers),
+            ("heads", heads),
+            ("predictor_width", predictor_width),
+        ):
+            if value < 1:
+                raise UserError(f"model.{name} is {value}: choose 1 or more")
+        if not 0 <= dropout < 1:
+            raise UserError(f"model.dropout is {dropout}: choose 0 or more and less than 1")
         if token % heads:
             raise UserError(
                 f"model.heads is {heads}, which does not divide a token's {token} columns "

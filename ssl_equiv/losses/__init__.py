@@ -1,11 +1,12 @@
 """Pure functions of tensors, one file a family; callers gather the global batch first."""
 
-from ssl_equiv.losses.contrastive import info_nce
+from ssl_equiv.losses.contrastive import check_temperature, info_nce
 from ssl_equiv.losses.cosine import cosine_distance
 from ssl_equiv.losses.masked import masked_regression
 from ssl_equiv.losses.vicreg import covariance, invariance, variance
 
 __all__ = [
+    "check_temperature",
     "cosine_distance",
     "covariance",
     "info_nce",

@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-from ssl_equiv.losses.vicreg import in_float32
+from ssl_equiv.precision import in_float32
 
 
 @in_float32

@@ -6,7 +6,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ssl_equiv.errors import UserError
+from ssl_equiv.precision import in_float32
 
+
+def check_temperature(temperature: float) -> None:
+    """Raise UserError unless a temperature is above 0."""
+    if not temperature > 0:
+        raise UserError(f"model.temperature is {temperature}: choose a number above 0")
+
+
+@in_float32
 def info_nce(x: Tensor, y: Tensor, temperature: float = 0.1) -> Tensor:
     """The normalised, temperature-scaled cross-entropy of SimCLR (Eq. 1), mean over 2N anchors.
 
@@ -21,12 +31,8 @@ def info_nce(x: Tensor, y: Tensor, temperature: float = 0.1) -> Tensor:
     Returns:
         Scalar.
     """
-    with torch.autocast(x.device.type, enabled=False):
-        both = torch.cat([x, y])
-        if both.dtype.itemsize < 4:
-            both = both.float()
-        both = F.normalize(both, dim=1)
-        cosines = both @ both.T / temperature
-        cosines.fill_diagonal_(float("-inf"))  # nobody is its own negative
-        partner = torch.arange(len(both), device=x.device).roll(len(x))
-        return F.cross_entropy(cosines, partner)
+    both = F.normalize(torch.cat([x, y]), dim=1)
+    cosines = both @ both.T / temperature
+    cosines.fill_diagonal_(float("-inf"))  # nobody is its own negative
+    partner = torch.arange(len(both), device=x.device).roll(len(x))
+    return F.cross_entropy(cosines, partner)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ssl_equiv.precision import in_float32
 
+
+@in_float32
 def cosine_distance(prediction: Tensor, target: Tensor) -> Tensor:
     """Mean of ``1 - cos(prediction, target)``, in float32 whatever the autocast state.
 
@@ -17,8 +19,4 @@ def cosine_distance(prediction: Tensor, target: Tensor) -> Tensor:
     Returns:
         Scalar in [0, 2].
     """
-    with torch.autocast(prediction.device.type, enabled=False):
-        if prediction.dtype.itemsize < 4:
-            prediction = prediction.float()
-        similarity = F.cosine_similarity(prediction, target.to(prediction.dtype), dim=-1)
-        return 1 - similarity.mean()
+    return 1 - F.cosine_similarity(prediction, target, dim=-1).mean()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.nn.functional import layer_norm
 
+from ssl_equiv.precision import in_float32
 
+
+@in_float32
 def masked_regression(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     """Mean squared error over masked cells, of each image first, then of the batch.
 
@@ -21,8 +23,7 @@ def masked_regression(prediction: Tensor, target: Tensor, mask: Tensor) -> Tenso
     Returns:
         Scalar >= 0.
     """
-    with torch.autocast(prediction.device.type, enabled=False):
-        x, y = (m.movedim(1, -1).float() for m in (prediction, target))
-        error = (x - layer_norm(y, y.shape[-1:])).square().mean(dim=-1)
-        of_image = (error * mask).sum(dim=(1, 2)) / mask.sum(dim=(1, 2)).clamp_min(1)
-        return of_image.mean()
+    x, y = (m.movedim(1, -1) for m in (prediction, target))
+    error = (x - layer_norm(y, y.shape[-1:])).square().mean(dim=-1)
+    of_image = (error * mask).sum(dim=(1, 2)) / mask.sum(dim=(1, 2)).clamp_min(1)
+    return of_image.mean()

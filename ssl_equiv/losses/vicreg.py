@@ -6,32 +6,12 @@ small off-diagonal entries that it is there to remove.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import wraps
-from typing import TypeVar, cast
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ssl_equiv.errors import UserError
-
-_Loss = TypeVar("_Loss", bound=Callable[..., Tensor])
-
-
-def in_float32(loss: _Loss) -> _Loss:
-    """A loss whose tensors are made float32, if they are of less, with autocast switched off."""
-
-    @wraps(loss)
-    def wrapped(x: Tensor, *args: Tensor | float) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):
-            single = [
-                a.float() if isinstance(a, Tensor) and a.dtype.itemsize < 4 else a
-                for a in (x, *args)
-            ]
-            return loss(*single)
-
-    return cast(_Loss, wrapped)
+from ssl_equiv.precision import in_float32
 
 
 @in_float32

@@ -17,8 +17,11 @@ def relative_action(
     """Elements from view ``start`` to view ``end`` of every factor, ``(B, action_dim)``.
 
     Raises:
-        UserError: the data lack a factor, or the elements' widths do not add up to ``action_dim``.
+        UserError: there are no factors, the data lack one, or the elements' widths do not add up to
+            ``action_dim``.
     """
+    if not factors:
+        raise UserError("model.factors is []: name one factor of the data at least")
     action = torch.cat([batch.relative(factor, start, end) for factor in factors], dim=-1)
     if action.shape[-1] != action_dim:
         raise UserError(

@@ -3,45 +3,24 @@
 from __future__ import annotations
 
 import inspect
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, is_dataclass
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
-from torch import Tensor
+from torch import Tensor, nn
 
-from ssl_equiv.backbones import BackboneConfig, create_backbone
+from ssl_equiv.backbones import BackboneConfig, create_backbone, feature_width
 from ssl_equiv.data.views import ViewBatch
 from ssl_equiv.distributed import is_distributed, synchronize_batchnorm
 from ssl_equiv.errors import UserError
+from ssl_equiv.methods.optimizer import OptimizerConfig, schedule_factor
+from ssl_equiv.regularizers.base import Regularizer
 from ssl_equiv.representation import Representation
 
-
-@dataclass(frozen=True)
-class OptimizerConfig:
-    """The optimiser and its schedule, counted in optimiser steps.
-
-    Args:
-        name: ``adam`` (weight decay in the gradient, as the papers') or ``adamw`` (decoupled).
-        lr: Peak learning rate.
-        weight_decay: Weight decay.
-        schedule: ``constant``, or ``cosine`` to zero over the whole run; both after the warm-up.
-        warmup_steps: Steps of linear warm-up.
-    """
-
-    name: Literal["adam", "adamw"] = "adam"
-    lr: float = 1e-3
-    weight_decay: float = 1e-6
-    schedule: Literal["constant", "cosine"] = "constant"
-    warmup_steps: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("lr", "weight_decay", "warmup_steps"):
-            if getattr(self, name) < 0:
-                raise UserError(f"model.optimizer.{name} is {getattr(self, name)}: it must be >= 0")
+__all__ = ["Method", "OptimizerConfig", "class_path"]
 
 
 class Method(pl.LightningModule):
@@ -62,6 +41,7 @@ class Method(pl.LightningModule):
         num_views: Views of each object that a step takes.
         parts: Named columns of the representation.
         dim: Width of the representation.
+        regularizers: What else is added to the loss; see :meth:`regularize`.
         step_seed: Seed of this step, the same on every process: for draws keyed by sample.
     """
 
@@ -85,8 +65,9 @@ class Method(pl.LightningModule):
                 self.hparams[name] = asdict(value)  # checkpoints hold plain values only
         self.backbone = create_backbone(backbone)
         self.optimizer_config = optimizer
+        self.regularizers = nn.ModuleList()
         self.step_seed = 0
-        self.dim: int = self.backbone.num_features  # type: ignore[assignment]
+        self.dim = feature_width(self.backbone)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.backbone.to(memory_format=self.memory_format)
         if compile:
@@ -109,7 +90,20 @@ class Method(pl.LightningModule):
     def encode(self, images: Tensor) -> Representation:
         """The representation ``(B, D)`` of normalised images ``(B, C, H, W)``."""
         images = images.contiguous(memory_format=self.memory_format)
-        return Representation(self.backbone(images), self.parts)
+        return self.represent(self.backbone(images))
+
+    def represent(self, features: Tensor) -> Representation:
+        """Features ``(B, D)`` with the names of their columns.
+
+        Raises:
+            UserError: they have another width than the method was built for.
+        """
+        if features.ndim != 2 or features.shape[1] != self.dim:
+            raise UserError(
+                f"the backbone makes features {tuple(features.shape[1:])} of an image, where timm "
+                f"states ({self.dim},): choose another model.backbone, or other options of it"
+            )
+        return Representation(features, self.parts)
 
     def observe(self, batch: ViewBatch) -> ViewBatch:
         """The views that a step learns from; a method that makes them from images overrides it."""
@@ -134,25 +128,55 @@ class Method(pl.LightningModule):
         batch = self.observe(batch)
         views = self.encode_views(batch.images)
         features = torch.stack([view.features for view in views], dim=1)
-        return self.outcome(self.terms(views, batch), features, batch.label)
+        return self.outcome(self.terms(views, batch), features, batch)
 
     def check_views(self, batch: ViewBatch) -> None:
         """Refuse a batch with another number of views than the method takes."""
         if batch.images.shape[1] != self.num_views:
             raise UserError(
                 f"{type(self).__name__} takes {self.num_views} views of each object, not "
-                f"{batch.images.shape[1]}: set data.num_views to that"
+                f"{batch.images.shape[1]}: set data.num_views to {self.num_views}"
             )
 
     def outcome(
-        self, terms: Mapping[str, Tensor], features: Tensor, label: Tensor
+        self, terms: Mapping[str, Tensor], features: Tensor, batch: ViewBatch
     ) -> dict[str, Any]:
-        """Log the terms; returns what a step does, with features ``(B, V, D)`` detached."""
-        loss = self.total(terms)
-        detached = {name: term.detach() for name, term in terms.items()}
-        logged = {f"train/{name}": term for name, term in detached.items()}
+        """Add the regularizers and log all terms.
+
+        Returns:
+            What a step does, with features ``(B, V, D)`` and terms detached.
+        """
+        loss, detached = self.total(terms), {name: term.detach() for name, term in terms.items()}
+        for regularizer in self.regularizers:
+            assert isinstance(regularizer, Regularizer)
+            further = regularizer.terms(self.backbone, features, batch, self.step_seed)
+            for name, term in further.items():
+                loss = loss + regularizer.weights[name] * term
+                detached[f"{regularizer.name}/{name}"] = term.detach()
+        logged = {f"train/{name}": value for name, value in {**detached, **self.found()}.items()}
         self.log_dict({**logged, "train/loss": loss.detach()}, prog_bar=False)
+        label = batch.label
         return {"loss": loss, "terms": detached, "features": features.detach(), "label": label}
+
+    def regularize(self, regularizers: Sequence[Regularizer]) -> None:
+        """Add terms of ``regularizers`` to the loss; to be called before training.
+
+        Raises:
+            UserError: two have one name, or one does not fit the method.
+        """
+        parts = {"all": (0, self.dim), **self.parts}
+        for regularizer in regularizers:
+            if regularizer.name in {other.name for other in self.regularizers}:
+                raise UserError(
+                    f"regularizers: there are two {type(regularizer).__name__}: leave one out"
+                )
+            regularizer.build(self.backbone, parts)
+            self.regularizers.append(regularizer)
+
+    def found(self) -> dict[str, Tensor]:
+        """What the regularizers have learnt of the data, such as ``strength/rotation``."""
+        each = [r.found() for r in self.regularizers if isinstance(r, Regularizer)]
+        return {name: value for found in each for name, value in found.items()}
 
     def setup(self, stage: str) -> None:
         """Synchronise BatchNorm where there are several processes: losses see the global batch."""
@@ -194,30 +218,14 @@ class Method(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what is needed to make this method again from the file alone."""
-        cls = type(self)
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
         checkpoint["ssl_equiv"] = {
-            "class_path": f"{cls.__module__}.{cls.__qualname__}",
-            "data": self.trainer.datamodule.description(),  # type: ignore[attr-defined]
+            "class_path": class_path(type(self)),
+            "data": {} if data is None else data.description(),
+            "found": {name: value.item() for name, value in self.found().items()},
         }
 
 
-def schedule_factor(config: OptimizerConfig, steps: float) -> Callable[[int], float]:
-    """The learning rate over its peak as a function of the optimiser step.
-
-    Raises:
-        UserError: a cosine over a run without an end.
-    """
-    if config.schedule == "cosine" and not 0 < steps < float("inf"):
-        raise UserError(
-            "model.optimizer.schedule cosine needs an end: set trainer.max_steps or max_epochs"
-        )
-
-    def factor(step: int) -> float:
-        if step < config.warmup_steps:
-            return (step + 1) / config.warmup_steps
-        if config.schedule == "constant":
-            return 1.0
-        done = (step - config.warmup_steps) / max(1, steps - config.warmup_steps)
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
-
-    return factor
+def class_path(cls: type) -> str:
+    """The name by which a class is imported."""
+    return f"{cls.__module__}.{cls.__qualname__}"

@@ -64,6 +64,8 @@ class BYOL(Method):
             )
         self.predictor = BYOLPredictionHead(told, hidden_width, embedding_width)
         self.target = MomentumTarget(nn.Sequential(self.backbone, self.projector), momentum)
+        if compile:  # a copy of a compiled network is not compiled
+            self.target.network.compile()
         self.weights = {"prediction": 2.0}
 
     def terms(self, views: list[Representation], batch: ViewBatch) -> dict[str, Tensor]:

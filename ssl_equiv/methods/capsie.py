@@ -8,10 +8,10 @@ from torch import Tensor
 from ssl_equiv.backbones import BackboneConfig
 from ssl_equiv.data.views import ViewBatch
 from ssl_equiv.distributed import global_batch
-from ssl_equiv.errors import UserError
 from ssl_equiv.heads import ActionLinear
 from ssl_equiv.losses import covariance, invariance, variance
 from ssl_equiv.losses.capsules import activation_cross_entropy, mean_entropy_gap
+from ssl_equiv.methods.actions import relative_action
 from ssl_equiv.methods.base import OptimizerConfig
 from ssl_equiv.methods.capsules import CapsuleMethod
 from ssl_equiv.representation import Representation
@@ -85,12 +85,7 @@ class CapsIE(CapsuleMethod):
 
     def terms(self, views: list[Representation], batch: ViewBatch) -> dict[str, Tensor]:
         """The six terms of the loss."""
-        action = torch.cat([batch.relative(factor, 0, 1) for factor in self.factors], dim=-1)
-        if action.shape[-1] != self.predictor.action_dim:
-            raise UserError(
-                f"model.action_dim is {self.predictor.action_dim}, but the factors "
-                f"{', '.join(self.factors)} have {action.shape[-1]} entries: set it to that"
-            )
+        action = relative_action(batch, self.factors, self.predictor.action_dim)
         return self.terms_of_action(views, action)
 
     def terms_of_action(self, views: list[Representation], action: Tensor) -> dict[str, Tensor]:

@@ -84,4 +84,4 @@ class CapsuleMethod(Method):
         features = backbone.forward_features(images.contiguous(memory_format=self.memory_format))
         activation, pose = self.capsules(as_map(backbone, features))
         pooled = backbone.forward_head(features)
-        return Representation(torch.cat([pooled, activation, pose.flatten(1)], 1), self.parts)
+        return self.represent(torch.cat([pooled, activation, pose.flatten(1)], dim=1))

@@ -2,21 +2,45 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from ssl_equiv.backbones import BackboneConfig
+from ssl_equiv.backbones import BackboneConfig, as_map
 from ssl_equiv.data.views import ViewBatch
 from ssl_equiv.errors import UserError
 from ssl_equiv.heads import MaskPredictor
 from ssl_equiv.losses import masked_regression
 from ssl_equiv.methods.base import Method, OptimizerConfig
 from ssl_equiv.methods.momentum import MomentumConfig, MomentumTarget
+from ssl_equiv.representation import Representation
 from ssl_equiv.transforms.blocks import context_and_targets
 from ssl_equiv.transforms.saccades import keyed_uniform
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskedBatch(ViewBatch):
+    """Images with cells cut out, as single views.
+
+    Args:
+        context: Cells that are shown, ``(B, h, w)`` bool.
+        asked: Cells to predict, ``(B, h, w)`` bool, disjoint from the context.
+        target: The map of the whole images, ``(B, D, h, w)`` without gradient.
+    """
+
+    context: Tensor
+    asked: Tensor
+    target: Tensor
+
+
+@dataclass(frozen=True)
+class MappedRepresentation(Representation):
+    """A representation with the map ``(B, D, h, w)`` that it was pooled from."""
+
+    map: Tensor
 
 
 class ConvIJEPA(Method):
@@ -51,33 +75,55 @@ class ConvIJEPA(Method):
         channels_last: bool = True,
     ) -> None:
         super().__init__(backbone, optimizer, compile=False, channels_last=channels_last)
-        self.predictor = MaskPredictor(self.dim, predictor_width, predictor_depth)
+        network: Any = self.backbone
+        if not hasattr(network, "forward_features"):
+            raise UserError("ConvIJEPA needs a timm backbone with forward_features: use a ResNet")
+        # of the map; what is pooled of it may have another width
+        self.predictor = MaskPredictor(network.num_features, predictor_width, predictor_depth)
         self.target = MomentumTarget(self.backbone, momentum)
         if compile:
             for network in (self.backbone, self.target.network):
-                network.forward_features = torch.compile(network.forward_features)  # type: ignore[assignment, arg-type]
+                network.forward_features = torch.compile(network.forward_features)
         self.weights = {"prediction": 1.0}
 
-    def training_step(self, batch: ViewBatch, batch_idx: int) -> dict[str, Any]:
-        """One step on single images; the features that it hands out are the contexts', pooled."""
-        self.check_views(batch)
-        terms, features = self.learn(batch.images[:, 0], batch.index)
-        return self.outcome(terms, features.unsqueeze(1), batch.label)
-
-    def learn(self, images: Tensor, index: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        """The terms, and the contexts' features ``(B, D)``, of images ``(B, C, H, W)``."""
-        images = images.contiguous(memory_format=self.memory_format)
+    def observe(self, batch: ViewBatch) -> MaskedBatch:
+        """Single images with blocks cut out, and what is to be told of the blocks."""
+        images = batch.images[:, 0].contiguous(memory_format=self.memory_format)
         with torch.no_grad():
-            target = self._map(self.target.network, images)
+            network: Any = self.target.network
+            target = self._map(network, network.forward_features(images))
         grid = (target.shape[-2], target.shape[-1])
-        places = keyed_uniform(index, 10, self.step_seed)
-        sizes = keyed_uniform(index.new_zeros(1), 3, self.step_seed)[0].tolist()
+        if min(grid) < 4:
+            raise UserError(
+                f"ConvIJEPA masks cells of a feature map (B, D, h, w) of 4x4 or more, but the "
+                f"backbone makes {tuple(target.shape[1:])} of {images.shape[-1]} px: use larger "
+                "images, backbone.cifar_stem or options {output_stride: 8}"
+            )
+        places = keyed_uniform(batch.index, 10, self.step_seed)
+        sizes = keyed_uniform(batch.index.new_zeros(1), 3, self.step_seed)[0].tolist()
         context, asked = context_and_targets(places, tuple(sizes), grid)
         visible = F.interpolate(context.unsqueeze(1).to(images.dtype), images.shape[-2:])
-        seen = self._map(self.backbone, images * visible)
-        prediction = self.predictor(seen, context, asked)
-        terms = {"prediction": masked_regression(prediction, target, asked)}
-        return terms, seen.mean(dim=(-2, -1))
+        shown = (images * visible).unsqueeze(1)
+        return MaskedBatch(
+            **{**vars(batch), "images": shown}, context=context, asked=asked, target=target
+        )
+
+    def encode_views(self, images: Tensor) -> list[Representation]:
+        """Representation and map of the contexts, ``images (B, 1, C, H, W)``."""
+        backbone: Any = self.backbone
+        features = backbone.forward_features(
+            images[:, 0].contiguous(memory_format=self.memory_format)
+        )
+        pooled = self.represent(backbone.forward_head(features))
+        return [MappedRepresentation(pooled.features, self.parts, self._map(backbone, features))]
+
+    def terms(self, views: list[Representation], batch: ViewBatch) -> dict[str, Tensor]:
+        """The distance of predictions and targets in the cells that were cut out."""
+        (seen,) = views
+        assert isinstance(seen, MappedRepresentation)
+        assert isinstance(batch, MaskedBatch)
+        prediction = self.predictor(seen.map, batch.context, batch.asked)
+        return {"prediction": masked_regression(prediction, batch.target, batch.asked)}
 
     def on_fit_start(self) -> None:
         """Refuse a run without an end before it starts, where the momentum needs one."""
@@ -87,15 +133,11 @@ class ConvIJEPA(Method):
         """Let the target follow."""
         self.target.update(self.backbone, step, self.trainer.estimated_stepping_batches)
 
-    @staticmethod
-    def _map(network: Any, images: Tensor) -> Tensor:
-        if not hasattr(network, "forward_features"):
-            raise UserError("ConvIJEPA needs a timm backbone with forward_features: use a ResNet")
-        found: Tensor = network.forward_features(images)
-        if found.ndim != 4 or min(found.shape[-2:]) < 4:
+    def _map(self, network: nn.Module, features: Tensor) -> Tensor:
+        found = as_map(network, features)
+        if found.shape[1] != self.predictor.dim:
             raise UserError(
-                f"ConvIJEPA masks cells of a feature map (B, D, h, w) of 4x4 or more, but the "
-                f"backbone makes {tuple(found.shape[1:])} of {images.shape[-1]} px: use larger "
-                "images, backbone.cifar_stem or options {output_stride: 8}"
+                f"the backbone's map has {found.shape[1]} channels, where timm states "
+                f"{self.predictor.dim}: choose another model.backbone"
             )
         return found

@@ -38,7 +38,8 @@ class EquiCaps(CapsuleMethod):
         pose: Size of the poses: ``3x3`` follow rotations, ``4x4`` rigid motions.
         factors: A rotation, and for ``4x4`` also a translation, if the data have one; without it
             4x4 poses follow rotations with zero translation.
-        frame: Frame of rigid motions: ``object`` (M = T R) or ``base`` (M = R T).
+        frame: Frame of rigid motions: ``object`` (M = T R) or ``base`` (M = R T); without a
+            translation there is no difference, and ``base`` is refused.
         num_capsules: N.
         invariance_weight: Coefficient of the activations' cross-entropy.
         equivariance_weight: Coefficient of the equivariance term.
@@ -74,6 +75,11 @@ class EquiCaps(CapsuleMethod):
                 f"model.factors is {list(factors)}: {pose} poses take a rotation"
                 + (" alone; set model.pose 4x4 for" if pose == "3x3" else " and at most")
                 + " a translation"
+            )
+        if frame == "base" and len(factors) < 2:
+            raise UserError(
+                f"model.frame is base, but {list(factors)} alone move the same way in both frames: "
+                "set model.pose 4x4 and name a translation too, or leave frame out"
             )
         self.build_capsules(image_size, num_capsules, self.edge**2)
         self.weights = {

@@ -10,7 +10,7 @@ from ssl_equiv.backbones import BackboneConfig
 from ssl_equiv.data.views import ViewBatch
 from ssl_equiv.distributed import global_batch
 from ssl_equiv.heads import ActionLinear, projector
-from ssl_equiv.losses import covariance, info_nce, invariance, variance
+from ssl_equiv.losses import check_temperature, covariance, info_nce, invariance, variance
 from ssl_equiv.methods.actions import relative_action
 from ssl_equiv.methods.base import Method, OptimizerConfig
 from ssl_equiv.representation import Representation
@@ -56,6 +56,7 @@ class EquiMod(Method):
         compile: bool = False,
         channels_last: bool = True,
     ) -> None:
+        check_temperature(temperature)
         super().__init__(backbone, optimizer, compile, channels_last)
         self.objective, self.factors, self.temperature = objective, tuple(factors), temperature
         self.projector_inv = projector(self.dim, projector_widths)

@@ -63,10 +63,18 @@ class MomentumTarget(nn.Module):
     Args:
         online: The network to follow; its weights are the start.
         config: Momentum.
+
+    Raises:
+        UserError: there is none, which a configuration may say.
     """
 
-    def __init__(self, online: nn.Module, config: MomentumConfig) -> None:
+    def __init__(self, online: nn.Module, config: MomentumConfig | None) -> None:
         super().__init__()
+        if config is None:
+            raise UserError(
+                "model.momentum is null, but this method needs a moving average of its network as "
+                "target: leave it out, or give start, end and schedule"
+            )
         self.network = copy.deepcopy(online).requires_grad_(False)
         self.config = config
 

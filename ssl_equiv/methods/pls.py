@@ -37,8 +37,8 @@ class PLS(SeqJEPA):
         observations: M, patches that are seen; one more is predicted.
         patch: Side of a patch, pixels.
         inhibition: Radius of the disc that is not looked at again, in units of half the image.
-        saliency: A file of saliency maps, one an image; None computes the spectral residual of
-            each image. See :class:`ssl_equiv.data.saliency.SaliencyMaps`.
+        saliency: A file of saliency maps, one an image, for data of single images; None computes
+            the spectral residual of each image. See :class:`ssl_equiv.data.saliency.SaliencyMaps`.
         action_width: Width of an action's embedding.
         layers: Transformer layers of the aggregator.
         heads: Attention heads; they must divide the backbone's width plus ``action_width``.
@@ -93,6 +93,13 @@ class PLS(SeqJEPA):
         super().setup(stage)
         if stage == "fit" and self.saliency is not None:
             self.maps = SaliencyMaps(self.saliency)
+
+    def on_fit_start(self) -> None:
+        """Refuse a saliency file that is not of the data, before a step is taken."""
+        super().on_fit_start()
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        if self.maps is not None and data is not None:
+            self.maps.check(len(data.source.objects), data.source.num_views)
 
     def observe(self, batch: ViewBatch) -> ViewBatch:
         """Patches of single images as views, with the factor ``fixation``."""

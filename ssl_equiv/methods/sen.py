@@ -8,7 +8,7 @@ from ssl_equiv.backbones import BackboneConfig
 from ssl_equiv.data.views import ViewBatch
 from ssl_equiv.distributed import global_batch
 from ssl_equiv.heads import ActionLinear, projector
-from ssl_equiv.losses import info_nce
+from ssl_equiv.losses import check_temperature, info_nce
 from ssl_equiv.methods.actions import relative_action
 from ssl_equiv.methods.base import Method, OptimizerConfig
 from ssl_equiv.representation import Representation
@@ -43,6 +43,7 @@ class SEN(Method):
         compile: bool = False,
         channels_last: bool = True,
     ) -> None:
+        check_temperature(temperature)
         super().__init__(backbone, optimizer, compile, channels_last)
         self.factors, self.temperature = tuple(factors), temperature
         self.projector_equi = projector(self.dim, projector_widths)

@@ -8,7 +8,7 @@ from ssl_equiv.backbones import BackboneConfig
 from ssl_equiv.data.views import ViewBatch
 from ssl_equiv.distributed import global_batch
 from ssl_equiv.heads import projector
-from ssl_equiv.losses import info_nce
+from ssl_equiv.losses import check_temperature, info_nce
 from ssl_equiv.methods.base import Method, OptimizerConfig
 from ssl_equiv.representation import Representation
 
@@ -34,6 +34,7 @@ class SimCLR(Method):
         compile: bool = False,
         channels_last: bool = True,
     ) -> None:
+        check_temperature(temperature)
         super().__init__(backbone, optimizer, compile, channels_last)
         self.projector = projector(self.dim, projector_widths)
         self.temperature = temperature

@@ -12,6 +12,7 @@ from ssl_equiv.errors import UserError
 from ssl_equiv.losses import invariance
 from ssl_equiv.methods.actions import relative_action
 from ssl_equiv.methods.base import Method, OptimizerConfig
+from ssl_equiv.precision import at_least_float32
 from ssl_equiv.representation import Representation
 
 
@@ -19,7 +20,7 @@ class Supervised(Method):
     """``loss = w_class · CE(linear(f), label) + w_action · MSE(MLP([f_x, f_y]), g)``.
 
     The MLP is that of the rotation probe, 2D-1024-1024-K. With one weight 0 it is the bound for
-    the other task alone.
+    the other task alone; with ``action_weight`` 0 the data need no factor.
 
     Args:
         backbone: The network that is pretrained.
@@ -48,24 +49,27 @@ class Supervised(Method):
         super().__init__(backbone, optimizer, compile, channels_last)
         self.factors, self.action_dim, self.num_classes = tuple(factors), action_dim, num_classes
         self.classifier = nn.Linear(self.dim, num_classes)
-        self.regressor = nn.Sequential(
-            nn.Linear(2 * self.dim, 1024),
-            nn.ReLU(),
-            nn.Linear(1024, 1024),
-            nn.ReLU(),
-            nn.Linear(1024, action_dim),
-        )
-        self.weights = {"classification": class_weight, "action": action_weight}
+        self.regressor: nn.Sequential | None = None
+        self.weights = {"classification": class_weight}
+        if action_weight != 0:
+            self.regressor = nn.Sequential(
+                nn.Linear(2 * self.dim, 1024),
+                nn.ReLU(),
+                nn.Linear(1024, 1024),
+                nn.ReLU(),
+                nn.Linear(1024, action_dim),
+            )
+            self.weights["action"] = action_weight
 
     def terms(self, views: list[Representation], batch: ViewBatch) -> dict[str, Tensor]:
         """Cross-entropy of both views, and the regression of the action."""
         x, y = (view.features for view in views)
         logits = self.classifier(torch.cat([x, y]))
-        action = relative_action(batch, self.factors, self.action_dim)
-        return {
-            "classification": F.cross_entropy(logits.float(), batch.label.repeat(2)),
-            "action": invariance(self.regressor(torch.cat([x, y], dim=1)), action),
-        }
+        terms = {"classification": F.cross_entropy(at_least_float32(logits), batch.label.repeat(2))}
+        if self.regressor is not None:
+            action = relative_action(batch, self.factors, self.action_dim)
+            terms["action"] = invariance(self.regressor(torch.cat([x, y], dim=1)), action)
+        return terms
 
     def on_fit_start(self) -> None:
         """Refuse data with more classes than the classifier has, before a step is taken."""

@@ -7,6 +7,7 @@ from torch import Tensor
 from ssl_equiv.backbones import BackboneConfig
 from ssl_equiv.data.views import ViewBatch
 from ssl_equiv.distributed import global_batch
+from ssl_equiv.errors import UserError
 from ssl_equiv.heads import projector
 from ssl_equiv.losses import cosine_distance, covariance, invariance, variance
 from ssl_equiv.methods.base import Method, OptimizerConfig
@@ -55,6 +56,22 @@ class VICRegTrajectory(Method):
             "covariance": covariance_weight,
             "trajectory": trajectory_weight,
         }
+
+    def on_fit_start(self) -> None:
+        """Refuse data that are no paths, before a step is taken: the loss would not tell."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        if data is None:
+            return
+        if not data.consecutive:
+            raise UserError(
+                "VICRegTrajectory needs views that follow one another: set data.consecutive true"
+            )
+        if data.source.paths is False:
+            raise UserError(
+                f"VICRegTrajectory needs paths, but the views in {data.source.root} were drawn one "
+                "by one: generate data with a trajectory in the recipe, such as "
+                "configs/data/trajectory.yaml"
+            )
 
     def terms(
         self, views: list[Representation], batch: ViewBatch | None = None

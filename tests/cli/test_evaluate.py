@@ -5,12 +5,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from eval.cache import read_features
+from eval.protocol import QUICK_LINEAR, evaluate
 from eval.results import read_results, summarise
+from eval.sequence import SequenceClassification
 from ssl_equiv import cli
-from tests.cli.test_pretrain import pretrain
+from ssl_equiv.export import open_method
+from ssl_equiv.methods import SeqJEPA
+from tests.cli.test_pretrain import SMALL, pretrain
 from tests.conftest import write_folder
+from tests.data.image_files import write_image_folder
 
 QUICK = ["--recipe", "quick", "--seeds", "2", "--progress", "false", "--num_workers", "0"]
+FEATURES = ("features", "scanpath1", "scanpath3")
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +49,73 @@ def test_a_stock_timm_model_is_judged(data: Path, tmp_path: Path) -> None:
     args = ["--model", "timm:test_resnet", "--data", str(data), "--out", str(out), *QUICK]
     assert cli.main(["eval", *args]) == 0
     assert {row.part for row in read_results(out / "results.json")} == {"all"}
+
+
+def pretrain_sequences(data: Path, run: Path, name: str, *more: str) -> None:
+    """Two steps of a method that aggregates views."""
+    model = ["--model", name, "--model.backbone.name", "test_resnet", "--model.layers", "1"]
+    args = ["--data.root", str(data), "--out", str(run), "--trainer.max_steps", "2"]
+    assert (
+        cli.main(["pretrain", *model, *SMALL[SMALL.index("--data.batch_size") :], *args, *more])
+        == 0
+    )
+
+
+@pytest.fixture(scope="module")
+def sequence_run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("runs") / "seqjepa"
+    pretrain_sequences(data, run, "SeqJEPA", "--model.observations", "2", "--data.num_views", "3")
+    return run
+
+
+@pytest.mark.parametrize("source", ["", "random:"])
+def test_aggregates_of_sequences_are_judged(
+    data: Path, sequence_run: Path, tmp_path: Path, source: str
+) -> None:
+    args = ["eval", "--model", f"{source}{sequence_run}", "--data", str(data), *QUICK]
+    assert cli.main([*args, "--out", str(tmp_path)]) == 0
+    rows = read_results(tmp_path / "results.json")
+    found = {row.metric for row in rows if row.part == "aggregate"}
+    lengths = range(1, 6)  # an object has 5 views
+    assert {f"top1_length{n}" for n in lengths} <= found
+    assert {f"path_rotation_r2_pooled_length{n}" for n in lengths if n > 1} <= found
+    assert not {"top1_length6", "path_rotation_r2_pooled_length1"} & found
+    assert "top1" in {row.metric for row in rows if row.part == "all"}
+
+    # the aggregator that is judged is the one of the run: its features give the figures again
+    method = open_method(f"{source}{sequence_run}")
+    assert isinstance(method, SeqJEPA)
+    sets = [read_features(tmp_path / f"features-{split}") for split in ("train", "val")]
+    evaluator = SequenceClassification(method, (3,), recipe=QUICK_LINEAR)
+    again = evaluate(*sets, evaluators=[evaluator], seeds=2)
+    have = {(row.metric, row.seed): row.value for row in rows}
+    assert {(row.metric, row.seed): row.value for row in again}.items() <= have.items()
+
+
+def test_sequences_can_be_left_out_and_need_their_factors(
+    data: Path, sequence_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = ["eval", "--model", str(sequence_run), "--out", str(tmp_path / "out"), *QUICK]
+    assert cli.main([*args, "--data", str(data), "--sequences", "false"]) == 0
+    assert {row.part for row in read_results(tmp_path / "out" / "results.json")} == {"all"}
+    images = write_image_folder(tmp_path / "images")
+    where = ["--data", str(images), "--factors", "[]"]
+    assert cli.main([*args, *where]) == 2
+    assert "aggregates need the actions of rotation, but the data" in capsys.readouterr().err
+    assert cli.main([*args, *where, "--sequences", "false"]) == 0
+
+
+def test_scanpaths_are_judged(data: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    small = ("--model.observations", "3", "--model.patch", "16", "--data.num_views", "1")
+    pretrain_sequences(data, run, "PLS", *small)
+    assert cli.main(["eval", "--model", str(run), "--data", str(data), *QUICK]) == 0
+    rows = read_results(run / "eval" / "results.json")
+    found = {row.metric for row in rows if row.part == "aggregate"}
+    assert found == {f"top{k}_length{n}" for k in (1, 5) for n in (1, 3)}
+    assert {row.model for row in rows} == {str(run)}
+    widths = [read_features(run / "eval" / f"{n}-val").features.shape[-1] for n in FEATURES]
+    assert widths[1] == widths[2] == widths[0] + 128  # the width of an action's embedding
 
 
 def test_bad_input(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -149,10 +151,13 @@ BAD = [
     (["--model.optimizer.lr", "fast"], "model.optimizer.lr: expected float, got fast"),
     (["--data.batchsize", "3"], "unknown key data.batchsize: did you mean data.batch_size?"),
     (["--data.num_views", "9"], "data.num_views is 9, but the objects in"),
-    (["--data.batch_size", "1"], "statistics over a batch need 2 at least"),
+    (["--data.batch_size", "1"], "data.batch_size is 1: statistics over a batch need 2 at least"),
     (["--data.root", "absent"], "data.root: absent is not a folder"),
     (["--trainer.maxsteps", "3"], "unknown key trainer.maxsteps: did you mean trainer.max_steps"),
-    (["--data.num_views", "3"], "SIE takes 2 views of each object, not 3"),
+    (["--data.num_views", "3"], "views of each object, not 3: set data.num_views to 2"),
+    (["--model.factors", "[]"], "model.factors is []: name one factor"),
+    (["--model", "SimCLR", "--model.temperature", "0"], "model.temperature is 0.0: choose"),
+    (["--model", "VICRegTrajectory", "--data.num_views", "3"], "set data.consecutive true"),
     (["--data.num_workers", "-1"], "data.num_workers is -1: choose 0 or more"),
     (["--data.preprocess.size", "0"], "preprocess.size is 0: choose 1 or more"),
     (["--model.projector_widths", "[]"], "a projector of widths []: give one at least"),
@@ -203,6 +208,24 @@ def test_a_checkpoint_of_another_architecture(whole: Path, tmp_path: Path) -> No
         PretrainedMethod(tmp_path / "pickle.ckpt")
     with pytest.raises(UserError, match="no checkpoint there"):
         PretrainedMethod(tmp_path)
+
+
+def test_weights_of_another_method_with_the_same_names(
+    data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    contrastive, run = tmp_path / "simclr", tmp_path / "vicreg"
+    assert pretrain(data, contrastive, 1, "--model", "SimCLR") == 0
+    both = r"SimCLR, but this run trains ssl_equiv\.methods\.vicreg\.VICReg"
+    assert pretrain(data, run, 1, "--model", "VICReg", "--init_from", str(contrastive)) == 2
+    assert re.search(rf"error: {contrastive} holds weights of .*{both}", capfd.readouterr().err)
+    assert not run.exists()
+    assert pretrain(data, run, 1, "--model", "VICReg") == 0
+    last = run / "checkpoints" / "last.ckpt"
+    shutil.copy(contrastive / "checkpoints" / "last.ckpt", last)
+    assert pretrain(data, run, 2, "--model", "VICReg") == 2
+    assert re.search(rf"error: {last} holds weights of .*{both}", capfd.readouterr().err)
+    again = tmp_path / "again"
+    assert pretrain(data, again, 1, "--model", "SimCLR", "--init_from", str(contrastive)) == 0
 
 
 def test_a_damaged_checkpoint_is_not_continued(

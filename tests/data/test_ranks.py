@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from data_gen.shard_writer import ShardWriter
 from data_gen.work import RenderedObject
-from data_gen.writers import ShardWriter
 from ssl_equiv.data.module import ViewDataModule
 from ssl_equiv.data.record import DIEBENCH, MANIFEST, Manifest
 from ssl_equiv.data.views import ViewBatch

@@ -4,11 +4,13 @@ import copy
 import gc
 from pathlib import Path
 
+import pytest
 import torch
 
 from ssl_equiv.data.module import ViewDataModule, ViewLoader
 from ssl_equiv.data.recycle import SharedPool
 from ssl_equiv.data.views import ViewDataset
+from ssl_equiv.errors import UserError
 
 
 def loader(root: Path, workers: int) -> ViewLoader:
@@ -76,3 +78,22 @@ def test_without_a_pool_tensors_travel_all_the_same(folder_dataset: Path) -> Non
     for have, expected in zip(found, want, strict=True):
         assert torch.equal(have.images, expected.images)
         assert torch.equal(have.actions["rotation"], expected.actions["rotation"])
+
+
+def test_a_batch_that_fails_gives_its_memory_back(folder_dataset: Path) -> None:
+    found = loader(folder_dataset, 2)
+    pool = pool_of(found)
+    whole = {path: path.read_bytes() for path in folder_dataset.glob("*/*/image_*.jpg")}
+    for path, content in whole.items():
+        if path.parent.name == "obj1":  # some are sound, so that each batch has begun
+            path.write_bytes(content[: len(content) // 2])
+    for _ in range(2 * SharedPool.SLOTS):
+        with pytest.raises(UserError, match="not a whole JPEG"):
+            list(found)
+        gc.collect()
+    for path, content in whole.items():
+        path.write_bytes(content)
+    addresses = [batch.images.data_ptr() for batch in found]
+    assert all(0 <= address - pool._address < len(pool._memory) for address in addresses)
+    gc.collect()
+    assert set(pool._lent[:]) == {0}

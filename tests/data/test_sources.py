@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import pickle
 import shutil
 from pathlib import Path
@@ -8,7 +9,8 @@ import numpy as np
 import pytest
 import webdataset
 
-from data_gen.writers import RenderedObject, ShardWriter
+from data_gen.shard_writer import ShardWriter
+from data_gen.work import RenderedObject
 from ssl_equiv.data.record import DIEBENCH, MANIFEST, Manifest, index_name
 from ssl_equiv.data.sources import FolderSource, ShardSource, open_source
 from ssl_equiv.errors import UserError
@@ -190,6 +192,26 @@ def test_fingerprint_follows_the_content(tmp_path: Path) -> None:
     assert open_source(tmp_path / "a").fingerprint == before
     shutil.rmtree(tmp_path / "a" / "00" / "obj1")
     assert open_source(tmp_path / "a").fingerprint != before
+
+
+def test_a_folders_fingerprint_is_of_its_content(tmp_path: Path) -> None:
+    """A copy with other time stamps has the same; an object in the middle counts, and the bytes
+    of the first and the last."""
+    write_folder(tmp_path / "a", objects=4)
+    before = open_source(tmp_path / "a").fingerprint
+    shutil.copytree(tmp_path / "a", tmp_path / "b", copy_function=shutil.copyfile)
+    for path in (tmp_path / "b").rglob("*"):
+        os.utime(path, (1, 1))
+    assert open_source(tmp_path / "b").fingerprint == before
+    folders = sorted(p for p in (tmp_path / "b").glob("*/*") if p.is_dir())
+    edits = [folders[1] / "image_0.jpg", folders[0] / "latent_1.npy", folders[-1] / "image_1.jpg"]
+    for edit in edits:
+        content = edit.read_bytes()
+        longer = edit.name == "image_0.jpg"
+        edit.write_bytes(content + b"x" if longer else content[:-1] + bytes([content[-1] ^ 1]))
+        assert open_source(tmp_path / "b").fingerprint != before, edit
+        edit.write_bytes(content)
+    assert open_source(tmp_path / "b").fingerprint == before
 
 
 @pytest.mark.parametrize(

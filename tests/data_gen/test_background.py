@@ -15,7 +15,7 @@ from data_gen.latents import sample_latents
 from data_gen.mesh import Mesh
 from data_gen.recipe import Recipe
 from data_gen.render import EmbreeRenderer
-from data_gen.render.background import background_digest
+from data_gen.render.background import Background, background_digest
 from ssl_equiv.errors import UserError
 
 pytestmark = pytest.mark.render
@@ -166,6 +166,41 @@ def test_a_views_image_depends_on_its_latents_alone(ball: Mesh, tmp_path: Path) 
     counts = np.unique(levels, return_counts=True)[1]
     assert len(counts) == 12  # every image is used, none much more than others
     assert counts.max() < 25
+
+
+@pytest.mark.parametrize(
+    "moving",
+    [
+        {"grid": {"rotation_z": 6, "light_phi": 3}},
+        {"trajectory": {"keyframes": 3, "columns": ["rotation_x", "light_hue"]}, "num_views": 9},
+        {"rotation": "uniform", "grid": {"light_phi": 11}},
+        {
+            "rotation": {"far_from": [[-1, 1]] * 3, "at_least": 0.5},
+            "trajectory": {"keyframes": 3, "columns": ["light_theta"]},
+        },
+    ],
+)
+def test_a_path_has_one_image(moving: dict[str, Any], tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, 12)
+    recipe = Recipe.diebench(image_size=8, background=str(folder), **moving)
+    background = Background(recipe)
+    found = []
+    for seed in range(60):
+        latents = sample_latents(recipe, seed)
+        levels = {int(background.picture(latent)[0, 0, 0]) for latent in latents}
+        assert len(levels) == 1
+        found += levels
+    assert len(set(found)) > 8  # objects have different ones
+
+
+def test_a_path_on_which_all_moves_chooses_no_image(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, 3)
+    path = {"trajectory": {"keyframes": 3}}
+    Background(Recipe.diebench(background=str(folder / "01.png"), **path))
+    recipe = Recipe.diebench(background=str(folder), **path)
+    for refuse in (Background, background_digest):
+        with pytest.raises(UserError, match=r"every latent column moves: .* leave one"):
+            refuse(recipe)
 
 
 def test_more_images_than_are_kept_in_memory(

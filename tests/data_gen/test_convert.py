@@ -19,12 +19,17 @@ import webdataset
 from data_gen import convert as module
 from data_gen.archive import ArchiveReader
 from data_gen.convert import Conversion, convert
+from data_gen.folder_writer import RECORD
+from data_gen.generate import generate
+from data_gen.mesh_sources import MeshFolderSource
+from data_gen.verify import verify
 from ssl_equiv.data.draws import Draw
 from ssl_equiv.data.record import MANIFEST, Manifest, index_name
 from ssl_equiv.data.sources import open_source
 from ssl_equiv.data.views import Preprocess, ViewDataset
 from ssl_equiv.errors import UserError
 from tests.conftest import jpeg, write_folder
+from tests.data_gen.stored import SMALL, meshes
 
 VIEWS = 3
 Files = dict[str, bytes]
@@ -100,7 +105,10 @@ def test_folder_to_shards_and_back(folder: Path, tmp_path: Path) -> None:
     assert done.manifest.objects == tuple(sorted(done.manifest.objects))
     assert_same_objects(tmp_path / "shards", content(folder))
     go(tmp_path / "shards", tmp_path / "back", layout="folder")
-    assert content(tmp_path / "back") == content(folder)
+    back = content(tmp_path / "back")
+    assert {name: data for name, data in back.items() if Path(name).name != RECORD} == content(
+        folder
+    )
     wanted = batch(folder)
     for root in (tmp_path / "shards", tmp_path / "back"):
         images, actions, label, index = batch(root)
@@ -108,6 +116,47 @@ def test_folder_to_shards_and_back(folder: Path, tmp_path: Path) -> None:
         assert all(torch.equal(actions[name], wanted[1][name]) for name in wanted[1])
         assert torch.equal(label, wanted[2])
         assert torch.equal(index, wanted[3])
+
+
+@pytest.mark.render
+def test_a_converted_set_can_be_verified(tmp_path: Path) -> None:
+    generated = {"num_workers": 0, "progress": False, "objects_per_shard": 2}
+    meshes(tmp_path / "meshes", 3)
+    painted = tmp_path / "meshes" / "cup" / "m1.obj"
+    painted.write_text("mtllib gone.mtl\n" + painted.read_text())
+    source = MeshFolderSource(tmp_path / "meshes")
+    for layout in ("shards", "folder"):
+        generate(source, SMALL, tmp_path / layout, layout=layout, **generated)  # type: ignore[arg-type]
+    go(tmp_path / "shards", tmp_path / "to-folder", layout="folder")
+    go(tmp_path / "folder", tmp_path / "to-shards")
+    go(tmp_path / "to-folder", tmp_path / "back")
+    assert content(tmp_path / "to-folder") == content(tmp_path / "folder")
+    assert content(tmp_path / "to-shards") == content(tmp_path / "shards")
+    assert content(tmp_path / "back") == content(tmp_path / "shards")
+    for name in ("to-folder", "to-shards", "back"):
+        assert list(Manifest.read(tmp_path / name).warnings) == ["cup/m1"]
+        told: list[str] = []
+        assert verify(tmp_path / name, show=told.append)
+        assert len(told) == 7
+        assert all(line.startswith("ok ") for line in told)
+        assert told[5].endswith("SHA-256 of 3 files and 1 that they name")
+    painted.write_text(painted.read_text() + "# changed\n")
+    assert not verify(tmp_path / "back", show=told.append)
+
+
+def test_what_a_published_folder_can_be_verified_for(folder: Path, tmp_path: Path) -> None:
+    told: list[str] = []
+    go(folder, tmp_path / "out", layout="folder")
+    assert verify(tmp_path / "out", show=told.append)
+    assert told[1].startswith(f"ok    checksums: CRC-32 of {6 * 2 * VIEWS} files")
+    assert told[2].startswith("skip  pictures: nothing to compare with")
+    (tmp_path / "out" / "02" / "zzz" / "latent_1.npy").write_bytes(b"x")
+    assert not verify(tmp_path / "out", show=told.append)
+    for path in (tmp_path / "out").rglob(RECORD):
+        path.unlink()
+    told.clear()
+    verify(tmp_path / "out", show=told.append)
+    assert told[1].startswith("skip  checksums: CRC-32 of 0 files; 6 objects have no object.json")
 
 
 def test_shards_to_folder_and_back(folder: Path, tmp_path: Path) -> None:

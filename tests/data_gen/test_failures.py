@@ -4,6 +4,8 @@ import json
 import os
 import signal
 import tarfile
+import time
+from multiprocessing import Pipe
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +13,11 @@ import pytest
 
 from data_gen.generate import allowed_failures, generate
 from data_gen.mesh import Mesh
-from data_gen.sources import MeshFolderSource, ProceduralSource
+from data_gen.mesh_sources import MeshFolderSource
+from data_gen.pool import _STARTS, _Pool, _Worker
+from data_gen.sources import ProceduralSource
 from data_gen.verify import verify
+from data_gen.work import Job
 from ssl_equiv import cli
 from ssl_equiv.data.record import MANIFEST, Manifest, index_name
 from ssl_equiv.data.sources import open_source
@@ -106,6 +111,12 @@ def test_too_many_failures_stop_and_can_be_resumed(tmp_path: Path) -> None:
     assert digest(tmp_path / "out") == digest(tmp_path / "whole")
 
 
+def test_a_number_of_failures_is_whole(tmp_path: Path) -> None:
+    for number in (1.5, float("inf"), float("nan"), -1):
+        with pytest.raises(UserError, match="give a share below 1, or a whole number of objects"):
+            generate(ProceduralSource(1), SMALL, tmp_path / "out", max_failures=number)
+
+
 @pytest.mark.parametrize(
     ("given", "objects", "allowed"),
     [
@@ -119,10 +130,8 @@ def test_how_many_may_fail(given: float | None, objects: int, allowed: int) -> N
 
 def test_failed_objects_are_tried_again_on_request(tmp_path: Path) -> None:
     root = meshes(tmp_path / "meshes", 4)
-    size = (root / "cup" / "m2.obj").stat().st_size
-    wedge(root / "cup" / "m2.obj", 3)
     whole = (root / "cup" / "m2.obj").read_bytes()
-    (root / "cup" / "m2.obj").write_bytes(b"#" * size)  # as a network drive's bad hour
+    (root / "cup" / "m2.obj").write_bytes(b"# empty")
     options = {"num_workers": 0, "progress": False, "objects_per_shard": 2}
     generate(MeshFolderSource(root), SMALL, tmp_path / "out", **options)  # type: ignore[arg-type]
     kept = (tmp_path / "out" / "shard-000000.tar").stat()
@@ -133,7 +142,69 @@ def test_failed_objects_are_tried_again_on_request(tmp_path: Path) -> None:
     generate(source, SMALL, tmp_path / "out", retry_failed=True, **options)  # type: ignore[arg-type]
     assert (tmp_path / "out" / "shard-000000.tar").stat() == kept
     generate(source, SMALL, tmp_path / "new", **options)  # type: ignore[arg-type]
-    assert digest(tmp_path / "out") == digest(tmp_path / "new")
+    done = digest(tmp_path / "out")
+    assert done | {"plan.json": ""} == digest(tmp_path / "new") | {"plan.json": ""}
+    generate(source, SMALL, tmp_path / "out", retry_failed=True, **options)  # type: ignore[arg-type]
+    assert digest(tmp_path / "out") == done
+    assert verify(tmp_path / "out")
+    wedge(root / "cup" / "m2.obj", 30.25)  # now it counts like any other
+    with pytest.raises(UserError, match=r"plan \(meshes\.cup/m2 was m2\.obj of 7 bytes, now"):
+        generate(MeshFolderSource(root), SMALL, tmp_path / "out", **options)  # type: ignore[arg-type]
+
+
+class Process:
+    exitcode = -9
+
+    def join(self) -> None: ...
+
+
+def test_who_dies_without_an_object_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    def add(pool: _Pool, warm: bool = False) -> None:
+        pool.workers.append(_Worker(Process(), Pipe()[0]))
+
+    monkeypatch.setattr(_Pool, "_add", add)
+    job = Job(ProceduralSource(2), SMALL, 0)
+    pool = _Pool(job, [0, 1], 2)
+    with pytest.raises(UserError, match="was killed by SIGKILL before it had an object"):
+        pool._lost(pool.workers[0])  # the first one: others would die too
+    pool = _Pool(job, [0, 1], 2)
+    pool.begun = pool.workers[0].ready = True
+    pool._lost(pool.workers[0])  # it waited
+    assert [worker.ready for worker in pool.workers] == [False]
+    for _ in range(_STARTS - 1):
+        pool._lost(pool.workers[0])
+        assert len(pool.workers) == 1
+    with pytest.raises(UserError, match="before it had an object"):
+        pool._lost(pool.workers[0])
+
+
+class Jealous(ProceduralSource):
+    """Object 0 waits for object 1 and kills the process that made it, which is idle by then."""
+
+    def __init__(self, place: Path) -> None:
+        super().__init__(2, ("mug", "lamp"))
+        self.place = place
+
+    def load(self, index: int) -> Mesh:
+        pid = self.place / "pid"
+        if index == 1:
+            (self.place / "new").write_text(str(os.getpid()))
+            (self.place / "new").rename(pid)
+        else:
+            while not pid.exists():
+                time.sleep(0.01)
+            time.sleep(2)
+            if int(pid.read_text()) != os.getpid():
+                os.kill(int(pid.read_text()), signal.SIGKILL)
+                time.sleep(0.5)
+        return super().load(index)
+
+
+@pytest.mark.slow
+def test_an_idle_process_that_is_killed_costs_nothing(tmp_path: Path) -> None:
+    made = generate(Jealous(tmp_path), SMALL, tmp_path / "out", num_workers=2, progress=False)
+    assert made.failed == {}
+    assert made.manifest is not None
 
 
 @pytest.mark.slow

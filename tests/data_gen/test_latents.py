@@ -35,10 +35,21 @@ def test_grids_are_even_and_hold_all_else_fixed():
     assert (again[0, [3, 5, 6]] != latents[0, [3, 5, 6]]).all()
 
 
-def test_a_joint_rotation_is_drawn_once_a_grid():
-    plain = {"outside": [[-1, 1]] * 3, "angles": 1}
-    latents = sample_latents(Recipe.from_dict({"grid": {"floor_hue": 5}, "rotation": plain}), 1)
-    assert (latents[:, :3] == latents[0, :3]).all()
+@pytest.mark.parametrize(
+    "layout",
+    [
+        {"grid": {"floor_hue": 5}},
+        {"trajectory": {"keyframes": 3, "columns": ["light_phi"]}, "num_views": 5},
+    ],
+)
+@pytest.mark.parametrize(
+    "rotation",
+    [{"outside": [[-1, 1]] * 3, "angles": [1, 2]}, {"far_from": [[-1, 1]] * 3, "at_least": 0.5}],
+)
+def test_a_joint_rotation_is_drawn_once_an_object(layout: dict, rotation: dict):
+    for seed in range(5):
+        latents = sample_latents(Recipe.from_dict({**layout, "rotation": rotation}), seed)
+        assert (latents[:, :3] == latents[0, :3]).all()
 
 
 @pytest.mark.parametrize("rotation", ["uniform", [[-1.5, 1.5]] * 3])

@@ -1,18 +1,23 @@
 from __future__ import annotations
 
+import json
 import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from data_gen.generate import generate
+from data_gen.latents import sample_latents
 from data_gen.live import LiveSource
 from data_gen.recipe import Recipe
 from data_gen.sources import ProceduralSource
 from ssl_equiv.data.draws import Draw
 from ssl_equiv.data.module import ViewDataModule
+from ssl_equiv.data.record import Manifest
+from ssl_equiv.data.source import on_paths
 from ssl_equiv.data.sources import Source, open_source
 from ssl_equiv.data.views import ViewBatch
 from ssl_equiv.errors import UserError
@@ -149,6 +154,18 @@ def test_a_source_travels_without_its_renderer() -> None:
     assert copy.read(0, [7])[0] == want
 
 
+def test_whether_views_are_paths_is_known(stored: Path) -> None:
+    assert not live().paths
+    columns = ["rotation_x", "rotation_y", "rotation_z"]
+    recipe = RECIPE | {"trajectory": {"keyframes": 3, "columns": columns}}
+    assert live(recipe=recipe).paths
+    assert open_source(stored).paths is False
+    manifest = json.loads((stored / "manifest.json").read_text())
+    for told, paths in (({}, None), ({"trajectory": {"keyframes": 3}}, True)):
+        manifest["recipe"] = told
+        assert on_paths(Manifest.parse(manifest, "manifest.json")) is paths
+
+
 def test_the_fingerprint_follows_the_arguments() -> None:
     base = live().fingerprint
     assert live().fingerprint == base
@@ -162,13 +179,42 @@ def test_the_fingerprint_follows_the_arguments() -> None:
     assert len({live(**change).fingerprint for change in changes} | {base}) == 6
 
 
+def test_the_fingerprint_follows_the_background(tmp_path: Path) -> None:
+    def fingerprint(level: int) -> str:
+        path = tmp_path / "a.png"
+        Image.new("RGB", (8, 8), (level, 0, 0)).save(path)
+        return live(recipe=RECIPE | {"background": str(path)}).fingerprint
+
+    assert fingerprint(1) == fingerprint(1) != fingerprint(2)
+
+
+def test_latents_are_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[object] = []
+
+    def counted(recipe: Recipe, seed: object) -> np.ndarray:
+        drawn.append(seed)
+        return sample_latents(recipe, seed)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("data_gen.live.sample_latents", counted)
+    monkeypatch.setattr("data_gen.live._DRAWINGS", 2)
+    source = live()
+    first = source.latents(0, [0, 5])  # two drawings
+    np.testing.assert_array_equal(source.latents(0, [5, 0])[::-1], first)
+    assert len(drawn) == 2
+    source.latents(1, [0])
+    assert len(drawn) == 3
+    assert len(source._drawn) == 2
+    np.testing.assert_array_equal(source.latents(0, [0, 5]), first)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"recipe": {"background": "absent.png"}}, r"absent\.png does not exist"),
         ({"views": "new"}, "views is 'new': choose 'stored' or 'fresh'"),
         ({"val_fraction": 1.0}, "val_fraction is 1.0"),
         ({"seed": -1}, "must be 0 or more"),
-        ({"objects": "absent"}, "cannot list absent"),
+        ({"objects": "absent"}, "cannot list .*absent"),
         ({"recipe": {"imagesize": 3}}, "did you mean 'image_size'"),
     ],
 )

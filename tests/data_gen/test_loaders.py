@@ -404,8 +404,40 @@ def test_an_stl_cut_short(tmp_path: Path) -> None:
         load_mesh(tmp_path / "cut.stl")
 
 
+@pytest.mark.parametrize("line", ["v 0.5", "v 0.5 1", "vn 0 1"])
+def test_an_obj_cut_within_a_line(tmp_path: Path, line: str) -> None:
+    path = write(tmp_path / "cut.obj", f"vn 0 0 1\n{SQUARE}f 1 2 3\n{line}")
+    with pytest.raises(UserError, match=r"cut\.obj is not a sound OBJ.*has fewer than 3 numbers"):
+        load_mesh(path)
+
+
 def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
     (tmp_path / "folder.obj").mkdir()
     for name in ("gone.obj", "folder.obj"):
         with pytest.raises(UserError, match=f"{name} does not exist"):
             load_mesh(tmp_path / name)
+
+
+def test_stl_text_in_another_encoding(tmp_path: Path) -> None:
+    solid = trimesh.creation.box((1, 2, 3))
+    text = solid.export(file_type="stl_ascii").split("\n", 1)[1]
+    for encoding in ("utf-8", "latin-1", "cp1252"):
+        (tmp_path / "m.stl").write_bytes(f"solid Würfel\n{text}".encode(encoding))
+        mesh = load_mesh(tmp_path / "m.stl")
+        np.testing.assert_allclose(corners(mesh), solid.vertices[solid.faces], atol=1e-6)
+
+
+def test_binary_stl_with_any_header(tmp_path: Path) -> None:
+    solid = trimesh.creation.box((1, 2, 3))
+    data = solid.export(file_type="stl")
+    for header in (b"solid", "Würfel".encode("latin-1"), bytes(range(176, 256))):
+        (tmp_path / "m.stl").write_bytes(header.ljust(80) + data[80:])
+        mesh = load_mesh(tmp_path / "m.stl")
+        np.testing.assert_allclose(corners(mesh), solid.vertices[solid.faces], atol=1e-6)
+
+
+@pytest.mark.parametrize("length", [40, 84, 1000])
+def test_noise_is_no_stl(tmp_path: Path, length: int) -> None:
+    (tmp_path / "m.stl").write_bytes(np.random.default_rng(0).bytes(length))
+    with pytest.raises(UserError, match=r"m\.stl cannot be read \(it is no STL, neither text"):
+        load_mesh(tmp_path / "m.stl")

@@ -80,6 +80,18 @@ BAD = [
     ({"lens_mm": -5}, "lens_mm is -5"),
     ({"camera_theta": 2.5}, "camera stands below the floor"),
     ({"light_theta": (0, 3)}, "spot goes below the floor"),
+    ({"light_theta": (-3, 0)}, "spot goes below the floor"),
+    ({"light_theta": (0, 2 * math.pi)}, "spot goes below the floor"),
+    ({"light_theta": {"normal": [0.3, 1]}}, "by its 'within'"),
+    ({"image_size": 100_000}, "from 8 to 8192"),
+    ({"lens_mm": 1e300}, "lens_mm is 1e\\+300: give a number from 1 to 10000"),
+    ({"light_energy": 10**400}, "light_energy"),
+    ({"floor_hue": [-1e308, 1e308]}, "floor_hue"),
+    ({"trajectory": {"keyframes": 3, "columns": [["rotation_x"]]}}, "trajectory is"),
+    ({"trajectory": {"keyframes": 3, "columns": "rotation_x"}}, "trajectory is"),
+    ({"rotation": {"outside": [[-1, 1]] * 3, "angles": [[1]]}}, "angles"),
+    ({"rotation": {"outside": [[-math.pi, math.pi - 1e-11]] * 3, "angles": 1}}, "outside"),
+    ({"rotation": {"far_from": [[-1, 1]] * 3, "at_least": -1}}, "at_least"),
     ({"view": "film"}, "view is 'film'"),
 ]
 

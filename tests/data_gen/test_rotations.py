@@ -7,7 +7,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 from scipy.stats import kstest
 
-from data_gen.geodesic import distance_to_box
+from data_gen.geodesic import distance_to_box, far_from_box
 from data_gen.overlap import rotation_overlap
 from data_gen.recipe import Recipe
 from data_gen.rotations import parse_rotation
@@ -40,6 +40,25 @@ def test_distance_to_a_box_of_angles(ranges):
     assert (have >= want - 0.09).all()  # and its steps are no longer than this
     inside = draw(ranges, 100)
     assert distance_to_box(inside, ranges).max() < 1e-3
+
+
+@pytest.mark.parametrize("ranges", [TRAINING, [[-0.3, 0.5], [-0.2, 0.9], [-1, 2]]])
+@pytest.mark.parametrize("at_least", [0.05, 0.5, 1.2, 2.5])
+def test_grids_decide_as_the_distance_does(
+    ranges, at_least: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    euler = draw("uniform", 1500)
+    want = distance_to_box(euler, ranges) >= at_least
+    measured: list[int] = []
+
+    def counted(some: np.ndarray, box) -> np.ndarray:
+        measured.append(len(some))
+        return distance_to_box(some, box)
+
+    monkeypatch.setattr("data_gen.geodesic.distance_to_box", counted)
+    np.testing.assert_array_equal(far_from_box(euler, ranges, at_least), want)
+    if at_least >= 0.5:  # more than the grid's steps
+        assert sum(measured) < 0.2 * len(euler)  # the distance itself is slow
 
 
 def test_uniform_rotations_are_haar():

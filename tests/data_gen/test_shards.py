@@ -16,7 +16,8 @@ import pytest
 import trimesh
 
 from data_gen.generate import generate, parse_shard
-from data_gen.sources import MeshFolderSource, ProceduralSource
+from data_gen.mesh_sources import MeshFolderSource
+from data_gen.sources import ProceduralSource
 from ssl_equiv import cli
 from ssl_equiv.data.record import MANIFEST
 from ssl_equiv.data.sources import open_source
@@ -203,12 +204,45 @@ def test_a_changed_mesh_is_not_resumed(tmp_path: Path) -> None:
     generate(MeshFolderSource(root), SMALL, tmp_path / "out", num_workers=0, progress=False)
     with open(root / "cup" / "m1.obj", "a") as file:
         file.write("# changed\n")
-    with pytest.raises(UserError, match=r"begun with another plan \(meshes_sha256 was"):
+    with pytest.raises(UserError, match=r"begun with another plan \(meshes\.cup/m1 was m1\.obj of"):
         generate(MeshFolderSource(root), SMALL, tmp_path / "out", num_workers=0, progress=False)
     (tmp_path / "moved").mkdir()
     generate(  # where the meshes lie does not matter
         MeshFolderSource(meshes(tmp_path / "moved", 3)), SMALL, tmp_path / "new", num_workers=0
     )
+
+
+def test_names_that_file_systems_refuse(tmp_path: Path) -> None:
+    for number, name in enumerate((b"n" * 201, b"caf\xe9")):
+        root = meshes(tmp_path / str(number), 1)
+        place = os.fsencode(root / "cup")
+        os.rename(place + b"/m0.obj", place + b"/" + name + b".obj")
+        with pytest.raises(UserError, match=r"has 201 bytes: shorten|is not UTF-8: rename") as told:
+            MeshFolderSource(root)
+        str(told.value).encode()  # it can be printed
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "plan.json", "train_images.npy"])
+def test_a_class_named_as_our_files(tmp_path: Path, name: str) -> None:
+    root = meshes(tmp_path / "meshes", 2)
+    (root / "cup").rename(root / name)
+    source = MeshFolderSource(root)
+    with pytest.raises(UserError, match="has the name of a file of the data set: rename"):
+        generate(source, SMALL, tmp_path / "out", layout="folder")
+    assert not (tmp_path / "out").exists()
+    generate(source, SMALL, tmp_path / "out", num_workers=0, progress=False)
+
+
+@pytest.mark.parametrize("bad", [(), ("z_broken",)])
+def test_a_shard_cut_in_its_padding_is_made_again(tmp_path: Path, bad: tuple[str, ...]) -> None:
+    source = MeshFolderSource(meshes(tmp_path / "meshes", 2, bad))
+    generate(source, SMALL, tmp_path / "out", num_workers=0, progress=False)
+    before = digest(tmp_path / "out")
+    path = tmp_path / "out" / "shard-000000.tar"
+    for cut in (1, 512, 1024):
+        os.truncate(path, path.stat().st_size - cut)
+        generate(source, SMALL, tmp_path / "out", num_workers=0, progress=False)
+        assert digest(tmp_path / "out") == before
 
 
 def test_a_dangerous_name_stops_before_anything_is_made(
@@ -257,7 +291,7 @@ def test_a_large_mesh_fits_into_the_memory(tmp_path: Path) -> None:
     torus.export(folder / "large.obj")
     command = (
         "import resource, sys\nfrom data_gen.generate import generate\n"
-        "from data_gen.recipe import Recipe\nfrom data_gen.sources import MeshFolderSource\n"
+        "from data_gen.recipe import Recipe\nfrom data_gen.mesh_sources import MeshFolderSource\n"
         "if __name__ == '__main__':\n"
         "    generate(MeshFolderSource(sys.argv[1]), Recipe(), sys.argv[2], num_workers=1,\n"
         "             outputs=('depth', 'normals', 'mask'), progress=False)\n"

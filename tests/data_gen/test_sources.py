@@ -8,15 +8,9 @@ import numpy as np
 import pytest
 import trimesh
 
+from data_gen.mesh_sources import SHAPENET_MODEL, MeshFolderSource, ShapeNetSource, safe_name
 from data_gen.procedural import DEMO_CLASSES, make
-from data_gen.sources import (
-    SHAPENET_MODEL,
-    MeshFolderSource,
-    ObjectSource,
-    ProceduralSource,
-    ShapeNetSource,
-    safe_name,
-)
+from data_gen.sources import ObjectSource, ProceduralSource, open_objects
 from ssl_equiv.errors import UserError
 
 
@@ -172,3 +166,8 @@ def test_indices_out_of_range(folder: Path) -> None:
                 source.ref(index)
             with pytest.raises(IndexError):
                 source.load(index)
+
+
+def test_shapenet_without_its_place() -> None:
+    with pytest.raises(UserError, match="say where it lies, as in shapenet:/"):
+        open_objects("shapenet:", 1, None, 0, False)

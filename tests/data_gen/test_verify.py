@@ -4,14 +4,16 @@ import io
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from data_gen.generate import generate
+from data_gen.mesh_sources import MeshFolderSource
 from data_gen.recipe import Recipe
-from data_gen.sources import MeshFolderSource, ProceduralSource
+from data_gen.sources import ProceduralSource
 from data_gen.verify import verify
 from ssl_equiv import cli
 from ssl_equiv.data.geometry import decode
@@ -48,8 +50,8 @@ def lines(root: Path) -> dict[str, str]:
     right = verify(root, show=told.append)
     wrong = [line.removeprefix("WRONG ").split(": ", 1) for line in told if line[:5] == "WRONG"]
     assert right == (not wrong)
-    assert len(told) == 6 or any("not compared" in line for line in told)
-    return dict(wrong)  # type: ignore[arg-type]
+    assert len(told) == 7 or any(line.startswith("skip") for line in told)
+    return dict(wrong)
 
 
 def change(path: Path, **entries: object) -> None:
@@ -64,6 +66,7 @@ def test_what_was_generated_is_right(made: Path, capsys: pytest.CaptureFixture[s
         assert [line.split(":")[0] for line in told] == [
             "ok    counts",
             "ok    checksums",
+            "ok    manifest",
             "ok    descriptions",
             "ok    latents",
             "ok    meshes",
@@ -134,7 +137,8 @@ def test_another_seed_or_recipe(data: Path) -> None:
     assert "cup/m0 has other latents than recipe and seed give" in wrong["latents"]
     change(data / MANIFEST, seed=0, recipe=manifest["recipe"] | {"sun_energy": 2.0})
     wrong = lines(data)
-    assert wrong.keys() == {"pictures"}
+    assert wrong.keys() == {"manifest", "pictures"}
+    assert "recipe.sun_energy was 1.5, now 2.0" in wrong["manifest"]
     assert "mean absolute error" in wrong["pictures"]
     change(data / MANIFEST, recipe=manifest["recipe"] | {"camera_r": 2.6})
     assert "depth" in lines(data)["pictures"]
@@ -167,7 +171,93 @@ def test_meshes_that_changed_or_went(data: Path, made: Path, tmp_path: Path) -> 
     shutil.rmtree(root)
     told: list[str] = []
     assert verify(data, show=told.append)
-    assert told[-1].startswith("ok    meshes: not compared, and no picture rendered again: cannot")
+    assert told[-1].startswith("skip  meshes: not compared, and no picture rendered again: cannot")
+
+
+def test_a_manifest_that_contradicts_its_recipe_or_plan(data: Path) -> None:
+    raw = json.loads((data / MANIFEST).read_text())
+    latents = [{**raw["latents"][0], "name": "pose"}, *raw["latents"][1:]]
+    for changed, told in (
+        ({"image_size": 64}, "image_size is not what recipe and source give"),
+        ({"latents": latents}, "latents is not what"),
+        ({"classes": ["cup", "pan"]}, "classes is not what"),
+        ({"renderer": {"name": "cycles"}}, "by plan.json renderer was embree, now cycles"),
+        ({"renderer": {}}, "by plan.json renderer was embree"),
+        ({"source": raw["source"] | {"up": "z"}}, "by plan.json source.up was None, now z"),
+        ({"outputs": ["depth", "mask"]}, "by plan.json outputs was"),
+    ):
+        change(data / MANIFEST, **raw | changed)
+        assert told in lines(data)["manifest"]
+
+
+def test_a_manifest_that_is_malformed_is_one_line(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = json.loads((data / MANIFEST).read_text())
+    shard = {"name": "../x.tar", "first": 0, "objects": 5, "bytes": 1, "sha256": ""}
+    wrong: tuple[dict[str, Any], ...] = (
+        *({"num_objects": 7}, {"classes": []}, {"source": None}, {"split": {"train": ["a"]}}),
+        *({"split": {"train": [True]}}, {"shards": [shard]}, {"split": {"train": 3}}),
+    )
+    for changed in wrong:
+        change(data / MANIFEST, **raw | changed)
+        assert cli.main(["generate", "--verify", str(data)]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_shard_too_many(made: Path, tmp_path: Path) -> None:
+    data = Path(shutil.copytree(made / "shards", tmp_path / "shards"))
+    shutil.copy(data / "shard-000000.tar", data / "shard-000002.tar")
+    assert lines(data) == {"counts": "shard-000002.tar is too much"}
+
+
+def test_a_background_that_changed_or_went(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "images"
+    place.mkdir()
+    Image.new("RGB", (40, 40), (200, 10, 10)).save(place / "a.png")
+    monkeypatch.chdir(tmp_path)
+    recipe = Recipe.from_dict({**SMALL.to_dict(), "background": "images"})
+    generate(ProceduralSource(2), recipe, tmp_path / "out", **OPTIONS)  # type: ignore[arg-type]
+    assert json.loads((tmp_path / "out" / MANIFEST).read_text())["recipe"]["background"] == str(
+        place
+    )
+    monkeypatch.chdir("/")
+    assert lines(tmp_path / "out") == {}
+    Image.new("RGB", (40, 40), (10, 200, 10)).save(place / "a.png")
+    assert "is not the one of plan.json" in lines(tmp_path / "out")["pictures"]
+    shutil.rmtree(place)
+    told: list[str] = []
+    assert verify(tmp_path / "out", show=told.append)
+    assert told[-1].startswith("skip  pictures: not rendered again: recipe: background")
+
+
+def test_textures_that_came_or_changed(
+    tmp_path: Path,
+    recwarn: pytest.WarningsRecorder,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    root = meshes(tmp_path / "meshes", 1)
+    (root / "cup" / "painted.mtl").write_text("newmtl red\nKd 0.8 0.1 0.1\nmap_Kd gone.png\n")
+    (root / "cup" / "painted.obj").write_text(
+        "mtllib painted.mtl\nv 0 0 0\nv 1 0 0\nv 0 1 0\nv 0 0 1\nvt 0 0\nvt 1 0\nvt 0 1\n"
+        "usemtl red\nf 1/1 3/2 2/3\nf 1/1 2/2 4/3\nf 1/1 4/2 3/3\nf 2/1 3/2 4/3\n"
+    )
+    out = tmp_path / "out"
+    monkeypatch.chdir(tmp_path)  # where the meshes lie is not told
+    made = generate(MeshFolderSource("meshes"), SMALL, out, **{**OPTIONS, "num_workers": 1})  # type: ignore[arg-type]
+    assert made.manifest is not None
+    text = (
+        "mesh cup/painted.obj: texture cup/gone.png missing or unreadable; plain colours stand in"
+    )
+    assert made.manifest.warnings == {"cup/painted": [text]}
+    assert not recwarn.list
+    assert "Warning" not in capfd.readouterr().err
+    assert lines(out) == {}
+    Image.new("RGB", (4, 4)).save(root / "cup" / "gone.png")
+    assert "gone.png of cup/painted was missing when it was rendered" in lines(out)["meshes"]
+    (root / "cup" / "painted.mtl").write_text("newmtl red\nKd 0.1 0.1 0.1\n")
+    assert "painted.mtl of cup/painted is not what was rendered" in lines(out)["meshes"]
 
 
 def test_other_arithmetic_is_within_its_margin(tmp_path: Path) -> None:

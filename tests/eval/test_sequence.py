@@ -100,3 +100,19 @@ def test_a_scanpath_depends_on_its_image_alone() -> None:
         assert together.shape == (5, made.dim + 32)
         alone = scanpath.encode(images[3:4]).features
         torch.testing.assert_close(together[3:4], alone, rtol=1e-4, atol=1e-4)
+
+
+def test_a_scanpath_follows_the_saliency_of_training() -> None:
+    made = method("PLS").eval()
+    assert isinstance(made, PLS)
+    images, maps = torch.randn(2, 3, 48, 48), torch.ones(2, 4, 4)
+    with pytest.raises(UserError, match="was trained on the spectral residual"):
+        Scanpath(made).encode(images, maps)
+    made.saliency = "maps.npy"
+    with pytest.raises(UserError, match=r"was trained on the saliency maps in maps\.npy: give"):
+        Scanpath(made).encode(images)
+    left, right = torch.zeros(2, 2, 4, 4).unbind()
+    left[:, :, 0], right[:, :, -1] = 1, 1
+    images[1] = images[0].flip(-1)
+    found = Scanpath(made, 2).encode(images, torch.stack([left[0], right[0]])).features
+    assert not torch.allclose(found, Scanpath(made, 2).encode(images, left).features)

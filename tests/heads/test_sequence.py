@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import pytest
 import torch
 
@@ -53,6 +56,21 @@ def test_the_action_norm_sees_all_actions_at_once() -> None:
     embedded = sequence.embed(torch.randn(6, 3, 4)).flatten(0, 1)
     torch.testing.assert_close(embedded.mean(dim=0), torch.zeros(8), atol=1e-5, rtol=0)
     torch.testing.assert_close(embedded.var(dim=0, correction=0), torch.ones(8), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"layers": 0}, "model.layers is 0: choose 1 or more"),
+        ({"heads": 0}, "model.heads is 0: choose 1 or more"),
+        ({"action_dim": 0}, "model.action_dim is 0: choose 1 or more"),
+        ({"dropout": 2.0}, "model.dropout is 2.0: choose 0 or more and less than 1"),
+        ({"dropout": -0.1}, "model.dropout is -0.1: choose 0 or more"),
+    ],
+)
+def test_arguments_out_of_range(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=re.escape(message)):
+        SequenceHead(12, **{"action_width": 8, **options})
 
 
 def test_bad_input() -> None:

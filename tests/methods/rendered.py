@@ -2,35 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import Any
 
+import pytorch_lightning as pl
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
 
 from data_gen.latents import sample_latents
 from data_gen.recipe import Recipe
 from data_gen.render.embree import EmbreeRenderer
 from data_gen.sources import ProceduralSource
 from eval.protocol import QUICK, ActionRegression, evaluate
+from eval.runner import make_trainer, quiet
 from ssl_equiv.data.views import Preprocess, ViewBatch
 from ssl_equiv.groups import SO3
 from ssl_equiv.groups.conversions import euler_xyz_to_quat
-from ssl_equiv.methods import Method
+from ssl_equiv.methods import Method, OptimizerConfig
 from tests.eval.fakes import feature_set
 
 CLASSES = ("chair", "mug", "lamp", "table", "sofa", "bench", "bed", "car")
-TRAIN, HELD_OUT, SIZE = 64, 16, 48  # views of an object, pixels
-RECIPE = Recipe.from_dict(
-    {
-        "num_views": TRAIN + HELD_OUT,
-        "image_size": SIZE,
-        "lens_mm": 85.0,
-        "floor_hue": [0.5, 0.7],
-        "light_theta": [0.0, 0.3927],
-        "light_hue": [0.0, 0.3],
-    }
-)
+TRAIN, HELD_OUT, SIZE = 64, 16, 32  # views of an object, pixels
+RECIPE: dict[str, Any] = {
+    "num_views": TRAIN + HELD_OUT,
+    "image_size": SIZE,
+    "lens_mm": 85.0,
+    # turned about the vertical axis alone: three axes take longer to learn than a test may last
+    "rotation": [0.0, 0.0, [-1.5708, 1.5708]],
+    "floor_hue": [0.5, 0.7],
+    "light_theta": [0.0, 0.3927],
+    "light_hue": [0.0, 0.3],
+}
+# one smooth path, of which the last views are held out
+PATH = {"keyframes": 8, "columns": ["rotation_z"]}
 
 
 @dataclass(frozen=True)
@@ -44,11 +51,20 @@ class Views:
         """What is not trained on."""
         return Views(self.images[:, TRAIN:], self.rotation[:, TRAIN:])
 
+    def draw(
+        self, num: int, views: int, generator: torch.Generator, consecutive: bool = False
+    ) -> ViewBatch:
+        """Random objects, different training views of each, which may follow one another."""
+        objects = torch.randint(len(self.images), (num,), generator=generator)
+        if consecutive:
+            first = torch.randint(TRAIN - views + 1, (num, 1), generator=generator)
+            return self.batch(objects, first + torch.arange(views))
+        chosen = torch.rand(num, TRAIN, generator=generator).argsort(dim=1)[:, :views]
+        return self.batch(objects, chosen)
+
     def pairs(self, num: int, generator: torch.Generator) -> ViewBatch:
         """Random objects, two different training views of each."""
-        objects = torch.randint(len(self.images), (num,), generator=generator)
-        chosen = torch.stack([torch.randperm(TRAIN, generator=generator)[:2] for _ in objects])
-        return self.batch(objects, chosen)
+        return self.draw(num, 2, generator)
 
     def batch(self, objects: Tensor, chosen: Tensor) -> ViewBatch:
         """The views ``chosen (B, V)`` of ``objects (B)``."""
@@ -63,31 +79,56 @@ class Views:
 
 
 @cache
-def rendered_views() -> Views:
-    """Eight objects under random rotations."""
-    renderer, source = EmbreeRenderer(RECIPE), ProceduralSource(8, CLASSES, class_colors=True)
+def rendered_views(path: bool = False) -> Views:
+    """Eight objects under random rotations, or along a path of them."""
+    recipe = Recipe.from_dict(RECIPE | ({"trajectory": PATH} if path else {}))
+    renderer, source = EmbreeRenderer(recipe), ProceduralSource(8, CLASSES, class_colors=True)
     images, rotations = [], []
     for index in range(len(source)):
-        latents = sample_latents(RECIPE, (0, index))
+        latents = sample_latents(recipe, (0, index))
         images.append(torch.from_numpy(renderer.render(source.load(index), latents)))
         rotations.append(euler_xyz_to_quat(torch.from_numpy(latents[:, :3])).float())
     pixels = torch.stack(images).permute(0, 1, 4, 2, 3)
     return Views(Preprocess().normalize(pixels), torch.stack(rotations))
 
 
-def fit(method: Method, steps: int, batch: int, lr: float, seed: int) -> list[dict[str, float]]:
-    """Train; returns the terms of every step."""
-    views, generator = rendered_views(), torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.Adam(method.train().parameters(), lr=lr)
-    history = []
-    for _ in range(steps):
-        pairs = views.pairs(batch, generator)
-        optimizer.zero_grad()
-        terms = method.terms(method.encode_views(pairs.images), pairs)
-        method.total(terms).backward()
-        optimizer.step()
-        history.append({name: term.item() for name, term in terms.items()})
-    return history
+class Batches(IterableDataset[ViewBatch]):
+    """Batches without end, the same at every pass."""
+
+    def __init__(self, num: int, views: int, seed: int, path: bool) -> None:
+        self.num, self.views, self.seed, self.path = num, views, seed, path
+
+    def __iter__(self) -> Iterator[ViewBatch]:
+        generator, views = torch.Generator().manual_seed(self.seed), rendered_views(self.path)
+        while True:
+            yield views.draw(self.num, self.views, generator, consecutive=self.path)
+
+
+class Keep(pl.Callback):
+    """Keep the terms of every step."""
+
+    def __init__(self) -> None:
+        self.history: list[dict[str, float]] = []
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any
+    ) -> None:
+        """See the class."""
+        self.history.append({name: term.item() for name, term in outputs["terms"].items()})
+
+
+def fit(
+    method: Method, steps: int, batch: int, lr: float, seed: int, path: bool = False
+) -> list[dict[str, float]]:
+    """Train as a run does; returns the terms of every step."""
+    keep = Keep()
+    options = {"accelerator": "cpu", "max_steps": steps, "enable_progress_bar": False}
+    trainer = make_trainer(options, callbacks=[keep])
+    method.optimizer_config = OptimizerConfig(lr=lr)
+    batches = DataLoader(Batches(batch, method.num_views, seed, path), batch_size=None)
+    with quiet():
+        trainer.fit(method, batches)
+    return keep.history
 
 
 @torch.no_grad()

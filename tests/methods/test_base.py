@@ -2,15 +2,19 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
 import yaml
 
-from ssl_equiv.backbones import BackboneConfig, create_backbone
+from ssl_equiv.backbones import BackboneConfig, create_backbone, feature_width
 from ssl_equiv.errors import UserError
-from ssl_equiv.methods import Method, OptimizerConfig
-from ssl_equiv.methods.base import schedule_factor
+from ssl_equiv.methods import SIE, EquiCaps, Method, OptimizerConfig
+from ssl_equiv.methods.optimizer import schedule_factor
 from ssl_equiv.parsing import instantiate
+from ssl_equiv.representation import Representation
 from tests.methods.tiny import all_methods, tiny
 
 ROOT = Path(__file__).parents[2]
@@ -37,6 +41,58 @@ def test_backbones() -> None:
         create_backbone(BackboneConfig("test_vit", options={"surprise": 1}))
     small = create_backbone(BackboneConfig("resnet18", cifar_stem=True))
     assert small.conv1.stride == (1, 1)  # type: ignore[union-attr]
+
+
+# (timm's num_features, what it makes): layers between pooling and classifier widen features
+@pytest.mark.parametrize(
+    ("name", "stated", "made"),
+    [("mobilenetv3_small_050", 288, 1024), ("test_resnet", 96, 96)],
+)
+def test_the_width_is_that_of_what_comes_out(name: str, stated: int, made: int) -> None:
+    backbone = create_backbone(BackboneConfig(name)).eval()
+    width = backbone(torch.zeros(1, 3, 64, 64)).shape[1]
+    assert feature_width(backbone) == width
+    assert (backbone.num_features, width) == (stated, made)
+
+
+@pytest.mark.parametrize("kind", [SIE, EquiCaps])
+def test_parts_are_columns_of_what_comes_out(kind: type[Method]) -> None:
+    torch.manual_seed(0)
+    config = BackboneConfig("mobilenetv3_small_050")
+    more = {"image_size": 64} if kind is EquiCaps else {"projector_widths": (16, 16)}
+    method = kind(backbone=config, **more).eval()  # type: ignore[call-arg, arg-type]
+    images = torch.randn(2, 3, 64, 64)
+    found, plain = method.encode(images), method.backbone(images)
+    ends = {last for _, last in method.parts.values()}
+    assert max(ends) == found["all"].shape[1] == method.dim
+    if kind is SIE:
+        assert torch.equal(found["equi"], plain[:, 512:])
+    else:
+        torch.testing.assert_close(found["backbone"], plain)
+        sums = found["capsule_activation"].sum(dim=1)  # which poses or features do not have
+        torch.testing.assert_close(sums, torch.ones(2))
+
+
+def test_another_width_than_stated_is_told() -> None:
+    doubled = BackboneConfig("test_resnet", options={"global_pool": "catavgmax"})
+    method = SIE(backbone=doubled, projector_widths=(16, 16))
+    method.dim = 96  # what a backbone that misstates its width would give
+    with pytest.raises(UserError, match=r"makes features \(192,\) of an image, .* states \(96,\)"):
+        method.encode(torch.randn(2, 3, 32, 32))
+    mapped = BackboneConfig("test_resnet", options={"global_pool": ""})
+    with pytest.raises(UserError, match=r"makes features \(96, 1, 1\) of an image"):
+        SIE(backbone=mapped, projector_widths=(16, 16)).encode(torch.randn(2, 3, 32, 32))
+    with pytest.raises(ValueError, match=r"part equi is \[4, 9\) of 8 columns"):
+        Representation(torch.zeros(2, 8), {"equi": (4, 9)})
+
+
+def test_a_checkpoint_without_a_data_module_is_made() -> None:
+    method = tiny("SIE")
+    method._trainer = SimpleNamespace(datamodule=None)  # type: ignore[assignment]
+    checkpoint: dict[str, Any] = {}
+    method.on_save_checkpoint(checkpoint)
+    assert checkpoint["ssl_equiv"]["class_path"] == "ssl_equiv.methods.sie.SIE"
+    assert checkpoint["ssl_equiv"]["data"] == {}
 
 
 def subclasses(cls: type) -> set[type]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 
+from eval.runner import make_trainer
 from ssl_equiv.backbones import BackboneConfig
+from ssl_equiv.data.module import ViewDataModule
 from ssl_equiv.errors import UserError
 from ssl_equiv.groups import SO3
 from ssl_equiv.methods import (
@@ -23,6 +27,7 @@ from ssl_equiv.methods import (
     VICReg,
     VICRegTrajectory,
 )
+from tests.conftest import write_folder
 from tests.methods.views import random_batch, terms_of
 
 BACKBONE = BackboneConfig("test_resnet")
@@ -125,6 +130,62 @@ def test_a_straight_path_has_no_trajectory_loss() -> None:
     assert method.terms(views, batch)["trajectory"].item() == pytest.approx(0, abs=1e-6)
     views[2].features = start - step
     assert method.terms(views, batch)["trajectory"].item() == pytest.approx(2)
+
+
+def test_trajectories_need_paths(tmp_path: Path) -> None:
+    data = write_folder(tmp_path / "data", objects=4, size=32)
+    method = VICRegTrajectory(**TINY)
+
+    def fit(**options: Any) -> None:
+        module = ViewDataModule(str(data), 3, 4, num_workers=0, **options)
+        for name, value in source.items():
+            setattr(module.source, name, value)
+        make_trainer({"accelerator": "cpu", "max_steps": 1}).fit(method, module)
+
+    source: dict[str, Any] = {}
+    with pytest.raises(UserError, match=r"set data\.consecutive true"):
+        fit()
+    fit(consecutive=True)  # the published folder does not tell what its views are
+    source = {"paths": False}
+    with pytest.raises(UserError, match="generate data with a trajectory in the recipe"):
+        fit(consecutive=True)
+    source = {"paths": True}
+    fit(consecutive=True)
+
+
+def test_supervised_by_classes_alone_needs_no_factor() -> None:
+    method, batch = Supervised(BACKBONE, num_classes=6, action_weight=0.0), random_batch()
+    batch = replace(batch, actions={}, groups={})
+    assert set(terms_of(method, batch)) == {"classification"}
+    method.total(terms_of(method, batch)).backward()
+    assert all(p.grad is not None for p in method.parameters())
+    with pytest.raises(UserError, match="'rotation', but the data set has none: change"):
+        terms_of(Supervised(BACKBONE, num_classes=6), batch)
+
+
+@pytest.mark.parametrize("kind", [SimCLR, SEN, AugSelf, EquiMod])
+@pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan")])
+def test_temperatures_that_are_none(kind: Any, temperature: float) -> None:
+    with pytest.raises(UserError, match=rf"model\.temperature is {temperature}: choose a number"):
+        kind(**TINY, temperature=temperature)
+
+
+@pytest.mark.parametrize("kind", [SIE, SEN, AugSelf, EquiMod])
+def test_no_factors(kind: Any) -> None:
+    with pytest.raises(UserError, match=r"model\.factors is \[\]: name one factor"):
+        terms_of(kind(**TINY, factors=()), random_batch())
+
+
+def test_byol_without_momentum() -> None:
+    with pytest.raises(UserError, match=r"model\.momentum is null, but this method needs"):
+        BYOL(**{**BYOL_TINY, "momentum": None})
+
+
+def test_the_target_is_compiled_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[torch.nn.Module] = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compiled.append(self))
+    method = BYOL(**BYOL_TINY, compile=True)
+    assert compiled == [method.backbone, method.target.network]
 
 
 def test_supervised_learns_from_labels_and_actions() -> None:

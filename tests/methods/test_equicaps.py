@@ -90,10 +90,16 @@ def test_the_action_is_the_relative_matrix(frame: str) -> None:
     rigid = method(pose="4x4", factors=("rotation", "translation"), frame=frame)
     torch.testing.assert_close(rigid.action(views), want, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(method().action(views), want[:, :3, :3], atol=1e-5, rtol=1e-5)
-    padded = method(pose="4x4", frame=frame).action(views)  # no translation asked for
+    padded = method(pose="4x4").action(views)  # no translation asked for
     torch.testing.assert_close(padded[:, :3, :3], want[:, :3, :3], atol=1e-5, rtol=1e-5)
     assert padded[:, :3, 3].eq(0).all()
     assert padded[:, 3].eq(torch.tensor([0.0, 0.0, 0.0, 1.0])).all()
+
+
+@pytest.mark.parametrize("pose", ["3x3", "4x4"])
+def test_a_frame_without_a_translation_is_refused(pose: str) -> None:
+    with pytest.raises(UserError, match=r"model\.frame is base, but \['rotation'\] alone"):
+        method(pose=pose, frame="base")
 
 
 def test_poses_that_are_moved_by_the_action_cost_nothing() -> None:

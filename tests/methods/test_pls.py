@@ -14,6 +14,7 @@ from ssl_equiv.data.views import ViewBatch
 from ssl_equiv.errors import UserError
 from ssl_equiv.methods import PLS, MomentumConfig
 from ssl_equiv.transforms.saccades import spectral_residual
+from tests.conftest import write_folder
 
 
 def pls(**options: object) -> PLS:
@@ -71,7 +72,8 @@ def test_saliency_files_are_followed(tmp_path: Path) -> None:
     assert spectral_residual(batch().images[:, 0]).argmax() >= 0  # the default needs no file
 
 
-def test_a_step_learns_from_single_images(folder_dataset: Path, tmp_path: Path) -> None:
+def test_a_step_learns_from_single_images(tmp_path: Path) -> None:
+    data = write_folder(tmp_path / "data", views=1)
     np.save(tmp_path / "maps.npy", np.ones((18, 4, 4), np.float32))
     for saliency in (None, str(tmp_path / "maps.npy")):
         method = pls(patch=8, saliency=saliency)
@@ -81,9 +83,27 @@ def test_a_step_learns_from_single_images(folder_dataset: Path, tmp_path: Path) 
         )  # fmt: skip
         before = method.head.predictor[0].weight.clone()
         assert "factors" not in method.hparams  # which a checkpoint would hand back to PLS
-        trainer.fit(method, ViewDataModule(str(folder_dataset), 1, 4, num_workers=0))
+        trainer.fit(method, ViewDataModule(str(data), 1, 4, num_workers=0))
         assert not torch.equal(before, method.head.predictor[0].weight)
         assert torch.isfinite(method.head.predictor[0].weight).all()
+
+
+def test_saliency_files_of_other_data(tmp_path: Path) -> None:
+    np.save(tmp_path / "maps.npy", np.ones((18, 4, 4), np.float32))
+    maps = SaliencyMaps(tmp_path / "maps.npy")
+    maps.check(num_objects=18, num_views=1)
+    with pytest.raises(UserError, match="holds 18 maps, but the data set has 17 images"):
+        maps.check(num_objects=17, num_views=1)
+    several = write_folder(tmp_path / "data", views=2)  # which of the views would a map be of?
+    trainer = pl.Trainer(
+        accelerator="cpu", max_steps=1, logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False,
+    )  # fmt: skip
+    with pytest.raises(UserError, match="these data have 2 views of each object"):
+        trainer.fit(
+            pls(saliency=str(tmp_path / "maps.npy")),
+            ViewDataModule(str(several), 1, 4, num_workers=0),
+        )
 
 
 def test_bad_input() -> None:

@@ -2,7 +2,9 @@
 
 Each file holds inputs, weights and outputs of a published implementation; its kind is told by its
 name, its sizes by its arrays. One line a file: the largest relative error of the loss, its terms,
-the outputs and the gradients. Exit 1 above the tolerance or where a kind is unknown.
+the outputs and the gradients, as it is and as it is judged, which leaves out absolute differences
+up to 1e-6: a gradient that is zero but for rounding has no relative error. Exit 1 above the
+tolerance or where a kind is unknown.
 A family of files is a module here with ``KINDS``: patterns of names and their comparisons.
 """
 
@@ -39,11 +41,22 @@ def check(path: Path) -> tuple[bool, str]:
         if fnmatch.fnmatch(path.name, pattern):
             with np.load(path, allow_pickle=False) as arrays:
                 errors = compare(dict(arrays))
-            worst = max(errors, key=lambda name: _nan_is_worst(errors[name]))
-            agrees = errors[worst] <= TOLERANCE  # false for NaN
-            figures = f"{len(errors)} quantities, worst {errors[worst]:.1e} ({worst})"
+            judged = max(errors, key=lambda name: _nan_is_worst(errors[name].counted))
+            agrees = errors[judged].counted <= TOLERANCE  # false for NaN
+            figures = f"{len(errors)} quantities, {_told(errors, judged)}"
             return agrees, f"{'ok   ' if agrees else 'WRONG'} {path.name}: {figures}"
     return False, f"?     {path.name}: no method here makes this kind of file"
+
+
+def _told(errors: Errors, judged: str) -> str:
+    """What is judged, and the worst relative error of all with the difference behind it."""
+    worst = max(errors, key=lambda name: _nan_is_worst(errors[name].relative))
+    relative, difference = errors[worst].relative, errors[worst].difference
+    counted = f"{errors[judged].counted:.1e} ({judged})" if errors[judged].counted else "none"
+    return (
+        f"judged {counted}; worst relative {relative:.1e} ({worst}, where the difference is "
+        f"{difference:.1e})"
+    )
 
 
 def _nan_is_worst(error: float) -> float:

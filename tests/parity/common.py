@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,15 +13,33 @@ from torch import Tensor, nn
 FLOOR = 1e-6
 
 Arrays = Mapping[str, np.ndarray]
-Errors = dict[str, float]
 
 
-def relative_error(ours: Tensor, theirs: np.ndarray) -> float:
-    """Largest difference over the largest magnitude; differences below the floor do not count."""
+class Error(NamedTuple):
+    """How far two arrays are apart.
+
+    Args:
+        counted: What is judged: ``relative``, or 0 where no difference is above the floor.
+        relative: The largest difference over the largest magnitude.
+        difference: The largest difference.
+    """
+
+    counted: float
+    relative: float
+    difference: float
+
+
+Errors = dict[str, Error]
+
+
+def relative_error(ours: Tensor, theirs: np.ndarray) -> Error:
+    """Compare a tensor with a published array."""
     want = torch.from_numpy(np.asarray(theirs)).double()
     have = ours.detach().double().reshape(want.shape)
     difference = (have - want).abs().max().item()
-    return 0.0 if difference <= FLOOR else difference / max(want.abs().max().item(), FLOOR)
+    largest = want.abs().max().item()
+    relative = difference / largest if largest else (float("inf") if difference else 0.0)
+    return Error(0.0 if difference <= FLOOR else relative, relative, difference)
 
 
 def tensor(arrays: Arrays, name: str) -> Tensor:
