@@ -48,6 +48,21 @@ def test_timm_alone_loads_the_export(run: Path, tmp_path: Path, source: str) -> 
         torch.testing.assert_close(features, backbone.model(images))
 
 
+def test_a_backbone_that_widens_its_features(tmp_path: Path) -> None:
+    """MobileNetV3: timm states 288 features, what comes out has 1024; the parts are of those."""
+    data, run = write_folder(tmp_path / "data", objects=4, size=32), tmp_path / "run"
+    assert pretrain(data, run, 1, "--model.backbone.name", "mobilenetv3_small_050") == 0
+    first = open_backbone(str(run))
+    export_timm(first, tmp_path / "out")
+    again, images = open_backbone(str(tmp_path / "out")), torch.randn(2, 3, 32, 32)
+    assert again.parts == first.parts == {"inv": (0, 512), "equi": (512, 1024)}
+    assert "1024 features" in (tmp_path / "out" / "README.md").read_text()
+    with torch.inference_mode():
+        found, want = again.encode(images), first.encode(images)
+        assert found["equi"].shape == (2, 512)
+        torch.testing.assert_close(found["all"], want["all"])
+
+
 def test_an_export_is_a_source_again(run: Path, tmp_path: Path) -> None:
     export_timm(open_backbone(str(run)), tmp_path / "out")
     first, again = open_backbone(str(run)), open_backbone(str(tmp_path / "out"))

@@ -1,4 +1,9 @@
-"""What is particular to the baselines; numbers, gradients and learning are tested for all."""
+"""What is particular to the baselines.
+
+Elsewhere, for all methods: gradients of two processes (``test_distributed.py``) and that a small
+fit learns (``test_learning.py``). Published numbers, for ``tests/test_parity.py``, exist for
+SimCLR, VICReg, AugSelf, EquiMod and SEN, but not for BYOL, VICRegTrajectory and Supervised.
+"""
 
 from __future__ import annotations
 
