@@ -24,7 +24,6 @@ bench: $(READY)  ## every benchmark; results in benchmarks/results
 	for script in groups predictor methods transforms generate load live; do \
 		$(BIN)/python -m benchmarks.$$script || exit 1; \
 	done
-	$(BIN)/python -m benchmarks.methods --precision bf16
 	$(BIN)/python -m benchmarks.table
 
 docs: $(READY)  ## API pages in build/docs

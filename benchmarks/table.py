@@ -52,9 +52,8 @@ def speed() -> str:
     """What the benchmarks measured."""
     predictor, load = _result("predictor")["results"], _result("load")["results"]
     generate, groups = _result("generate")["results"], _result("groups")["results"]
-    live, transforms = _result("live")["results"]["128px"], _result("transforms")["results"]
-    augmented = transforms["loader_views_per_second"]["batched"]
-    methods, machine = _result("methods")["results"]["methods"], _result("methods")["environment"]
+    single = _result("methods")
+    methods, machine = single["results"]["methods"], single["environment"]
     fast, built = predictor["factored"], predictor["built"]
     lines = [
         f"Measured on {machine['cores']} cores ({machine['cpu']}), torch {machine['torch']}, "
@@ -72,12 +71,6 @@ def speed() -> str:
         f"| two-view batches at 128 px from shards (`load`) | "
         f"{load['views_per_second']['shards']:.0f} views/s | a plain Dataset of files: "
         f"{load['views_per_second']['plain']:.0f} views/s |",
-        f"| views rendered on the fly at 128 px, one core (`live`) | "
-        f"{live['views_per_second_and_core']['live']:.0f} views/s | from shards: "
-        f"{live['views_per_second_and_core']['shards']:.0f} views/s |",
-        f"| SimCLR's augmentations at 64 px, 2 loader processes (`transforms`) | "
-        f"{augmented:.0f} views/s | torchvision v2 a sample: "
-        f"{augmented / transforms['loader_ratio']:.0f} views/s |",
         *_generator_rows(generate),
         "| all 2,623,600 images of 3DIEBench, 24k triangles (`generate`, extrapolated) | "
         f"{generate['256px_24k_2p']['core_hours_of_3diebench']:.1f} core-hours | the published "
@@ -89,21 +82,20 @@ def speed() -> str:
 
 def steps() -> str:
     """What a training step of each method costs."""
-    single, half = _result("methods"), _result("methods_bf16")["results"]["methods"]
+    single = _result("methods")
     setting, machine = single["results"]["setting"], single["environment"]
     lines = [
         f"ResNet-18 at {setting['size']} px, {setting['batch']} objects, {setting['threads']} "
         f"threads ({machine['cpu']}), {machine['date'][:10]}; ratio: a step over the same backbone "
         "work alone.",
         "",
-        "| config | ratio | ms | images/s | images/s in bf16 | peak memory, MiB |",
-        "| --- " * 6 + "|",
+        "| config | ratio | ms | images/s | growth of peak memory, MiB |",
+        "| --- " * 5 + "|",
     ]
     for name, row in single["results"]["methods"].items():
         lines.append(
             f"| `{name}` | {row['ratio']:.2f} | {row['method_ms']:.0f} | "
-            f"{row['images_per_second']:.0f} | {half[name]['images_per_second']:.0f} | "
-            f"{row['peak_mib']:.0f} |"
+            f"{row['images_per_second']:.0f} | {row['peak_mib']:.0f} |"
         )
     return "\n".join(lines)
 
