@@ -112,7 +112,7 @@ def test_every_method_is_in_the_index_with_its_config_and_test() -> None:
     }
     assert names == set(all_methods())
     table = (ROOT / "METHODS.md").read_text()
-    rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", table, re.MULTILINE))
+    rows = dict(re.findall(r"^\| `([A-Z]\w+)` \| (.*) \|$", table, re.MULTILINE))
     assert rows.keys() == names
     for name, row in rows.items():
         links = re.findall(r"\]\(((?:configs|tests)/[^)]+)\)", row)
