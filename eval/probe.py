@@ -12,6 +12,7 @@ import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
+from torchmetrics import MetricCollection
 
 from eval.cache import FeatureSet
 from eval.runner import make_trainer, quiet
@@ -65,6 +66,7 @@ class StackedProbe(pl.LightningModule):
     """
 
     picks: int  # views that make a sample
+    metrics: MetricCollection
     values: Mapping[str, Tensor]
     mean: Tensor
     scale: Tensor
@@ -94,6 +96,11 @@ class StackedProbe(pl.LightningModule):
             mean, std = _moments(train.features)
             self.register_buffer("mean", mean)
             self.register_buffer("scale", 1 / std)
+
+    def judge_on(self, views: FeatureSet) -> None:
+        """Judge on other features from now on."""
+        self.sets["val"], self.tables["val"] = views, views.features
+        self.metrics.reset()
 
     def build(self, inputs: int, hidden: Sequence[int], outputs: int) -> None:
         """Make the networks."""
@@ -206,13 +213,32 @@ def fit(
     Returns:
         ``{metric: (parts, seeds)}`` float64.
     """
-    options = {"precision": _precision(probe.recipe.precision), **(trainer_options or {})}
-    if not torch.cuda.is_available():
-        options.setdefault("accelerator", "cpu")  # metrics count in float64, which MPS lacks
+    options = _options(probe, trainer_options)
     trainer = make_trainer(options, max_epochs=1, enable_progress_bar=progress)
     with quiet():
         trainer.fit(probe)
     return probe.values
+
+
+def judge(
+    probe: StackedProbe, views: FeatureSet, trainer_options: Mapping[str, Any] | None = None
+) -> Mapping[str, Tensor]:
+    """Judge a probe that was fitted on other features too; result as of :func:`fit`.
+
+    The probe stays with these features: its ``baseline`` is theirs.
+    """
+    probe.judge_on(views)
+    trainer = make_trainer(_options(probe, trainer_options), enable_progress_bar=False)
+    with quiet():
+        trainer.validate(probe, verbose=False)
+    return probe.values
+
+
+def _options(probe: StackedProbe, given: Mapping[str, Any] | None) -> dict[str, Any]:
+    options = {"precision": _precision(probe.recipe.precision), **(given or {})}
+    if not torch.cuda.is_available():
+        options.setdefault("accelerator", "cpu")  # metrics count in float64, which MPS lacks
+    return options
 
 
 class _Batches(IterableDataset[Tensor]):

@@ -57,16 +57,17 @@ class LinearProbe(StackedProbe):
         self.metrics = MetricCollection(
             {f"top{k}": TopKAccuracy(k, self.members) for k in (1, 5)}, compute_groups=False
         )
-        self.labels = {name: features.labels for name, features in self.sets.items()}
 
     def loss(self, output: Tensor, chosen: Tensor) -> Tensor:
         """Cross-entropy."""
-        label = self.labels["train"][chosen[0].cpu()].to(output.device).expand(output.shape[:-1])
+        label = (
+            self.sets["train"].labels[chosen[0].cpu()].to(output.device).expand(output.shape[:-1])
+        )
         return F.cross_entropy(output.movedim(-1, 1), label, reduction="none").mean(dim=-1)
 
     def judge(self, output: Tensor, chosen: Tensor) -> None:
         """Count hits."""
-        self.metrics.update(output, self.labels["val"][chosen[0].cpu()].to(output.device))
+        self.metrics.update(output, self.sets["val"].labels[chosen[0].cpu()].to(output.device))
 
     def results(self) -> dict[str, Tensor]:
         """``top1``, ``top5``."""
@@ -74,9 +75,11 @@ class LinearProbe(StackedProbe):
 
     def baseline(self) -> dict[str, float]:
         """The most frequent training classes, whatever the image."""
-        frequency = torch.bincount(self.labels["train"], minlength=self.num_classes).float()
-        answers = frequency.expand(len(self.labels["val"]), -1)
-        return {f"top{k}": top_k_accuracy(answers, self.labels["val"], k).item() for k in (1, 5)}
+        frequency = torch.bincount(self.sets["train"].labels, minlength=self.num_classes).float()
+        answers = frequency.expand(len(self.sets["val"].labels), -1)
+        return {
+            f"top{k}": top_k_accuracy(answers, self.sets["val"].labels, k).item() for k in (1, 5)
+        }
 
 
 class ActionRegressor(StackedProbe):

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 
+from eval.artifacts import Artifact, write_artifact
 from eval.cache import FeatureSet
-from eval.probe import ProbeRecipe, StackedProbe, fit
-from eval.probes import ActionRegressor, LinearProbe
+from eval.probe import StackedProbe, fit, judge
 from eval.results import Result, code_commit, config_hash
-from eval.targets import Convention
+from ssl_equiv.data.module import ViewDataModule
 from ssl_equiv.errors import UserError
-from ssl_equiv.groups import SO3
+from ssl_equiv.methods import Method
 
-PUBLISHED = ProbeRecipe()
-"""The papers' recipe, linear probe and regressor alike. It counts epochs, not steps: on a data set
-of a thousand objects it stops far from convergence, the farther the smaller the features are."""
-QUICK = ProbeRecipe(epochs=60, schedule="one_cycle", standardize=True, precision="auto")
-"""A regressor in a fifth of the papers' steps."""
-QUICK_LINEAR = replace(QUICK, epochs=300, batch_size=512, lr=2e-2)
-"""A linear probe that converges on small data sets too: its problem is convex, steps are cheap."""
+log = logging.getLogger(__name__)
+
+
+class NotApplicable(UserError):
+    """An evaluator cannot judge this model or these data, and says why; the others still can."""
 
 
 @dataclass(frozen=True)
@@ -33,14 +35,16 @@ class Measurement:
     Args:
         metric: Its name.
         part: Part of the representation.
-        values: One figure a seed.
-        baseline: What a constant predictor gets.
+        values: One figure a seed; a figure that no seed changes may stand alone.
+        baseline: What a constant predictor (or chance) gets.
+        split: What was judged; "" is the validation split.
     """
 
     metric: str
     part: str
     values: tuple[float, ...]
     baseline: float | None = None
+    split: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,13 @@ class Task:
         seeds: Seeds.
         trainer_options: Lightning Trainer arguments.
         progress: Show progress bars.
+        others: Further features to be judged on, by the name that their figures get as split,
+            such as ``ood``; of the same model, with the same factors.
+        encoder: What made the features, a module with ``encode``; None where only they are at hand.
+        method: The whole trained method with its predictor, in evaluation mode, where there is one.
+        data: The images of ``train`` and ``val``, prepared as the model wants them.
+        folder: Where artifacts and further features go; None keeps none.
+        pass_options: Lightning Trainer arguments of further feature passes.
     """
 
     train: FeatureSet
@@ -62,6 +73,12 @@ class Task:
     seeds: tuple[int, ...]
     trainer_options: Mapping[str, Any]
     progress: bool = False
+    others: Mapping[str, FeatureSet] = field(default_factory=dict)
+    encoder: nn.Module | None = None
+    method: Method | None = None
+    data: ViewDataModule | None = None
+    folder: Path | None = None
+    pass_options: Mapping[str, Any] = field(default_factory=dict)
 
     def parts_by_width(self) -> Iterable[tuple[str, ...]]:
         """Parts in groups of one width: what can train as one stack."""
@@ -71,107 +88,65 @@ class Task:
             groups.setdefault(past - first, []).append(part)
         return [tuple(group) for group in groups.values()]
 
+    def judged(self) -> Iterator[tuple[str, FeatureSet]]:
+        """What to judge on, by the split of :class:`Measurement`: "" first, then the others."""
+        yield "", self.val
+        yield from self.others.items()
+
     def run(self, probe: StackedProbe, prefix: str = "") -> list[Measurement]:
-        """Fit a probe; its figures, ``prefix`` before the metrics' names."""
-        values, baseline = fit(probe, self.trainer_options, self.progress), probe.baseline()
-        return [
-            Measurement(prefix + metric, part, tuple(table[number].tolist()), baseline.get(metric))
-            for number, part in enumerate(probe.parts)
-            for metric, table in values.items()
-        ]
+        """Fit a probe once, judge all; its figures, ``prefix`` before the metrics' names."""
+        found = []
+        for split, views in self.judged():
+            if split == "":
+                values = fit(probe, self.trainer_options, self.progress)
+            else:
+                values = judge(probe, views, self.trainer_options)
+            baseline = probe.baseline()
+            found += [
+                Measurement(
+                    prefix + metric,
+                    part,
+                    tuple(table[number].tolist()),
+                    baseline.get(metric),
+                    split,
+                )
+                for number, part in enumerate(probe.parts)
+                for metric, table in values.items()
+            ]
+        return found
+
+    def keep(self, artifact: Artifact) -> None:
+        """Keep the data of a plot."""
+        if self.folder is not None:
+            write_artifact(self.folder, artifact)
 
 
-class Evaluator(Protocol):
-    """One way to judge features; a frozen dataclass, its fields are its settings."""
+class Evaluator(ABC):
+    """One way to judge features; subclasses are frozen dataclasses, their fields the settings."""
 
+    @abstractmethod
     def __call__(self, task: Task) -> list[Measurement]:
-        """Judge every part of ``task``."""
-        ...
+        """Judge every part of ``task``.
 
-
-@dataclass(frozen=True)
-class LinearClassification:
-    """Linear probe: ``top1``, ``top5``.
-
-    Args:
-        recipe: How it is trained.
-    """
-
-    recipe: ProbeRecipe = PUBLISHED
-
-    def __call__(self, task: Task) -> list[Measurement]:
-        """Judge every part of ``task``."""
-        return [
-            measurement
-            for parts in task.parts_by_width()
-            for measurement in task.run(
-                LinearProbe(task.train, task.val, parts, task.seeds, self.recipe)
-            )
-        ]
-
-
-@dataclass(frozen=True)
-class ActionRegression:
-    """Regression of the relative action of two views: R² and, for rotations, degrees.
-
-    Args:
-        factor: Factor of variation.
-        recipe: How it is trained.
-        conventions: Signs of quaternions, each trained for; other factors have the canonical one.
-        pairs_per_object: Validation pairs of each object.
-    """
-
-    factor: str = "rotation"
-    recipe: ProbeRecipe = PUBLISHED
-    conventions: tuple[Convention, ...] = ("canonical", "published")
-    pairs_per_object: int = 32
-
-    def __call__(self, task: Task) -> list[Measurement]:
-        """Judge every part of ``task``."""
-        rotation = isinstance(task.train.group(self.factor), SO3)
-        conventions = self.conventions if rotation else ("canonical",)
-        return [
-            measurement
-            for convention in conventions
-            for parts in task.parts_by_width()
-            for measurement in task.run(
-                ActionRegressor(
-                    task.train,
-                    task.val,
-                    parts,
-                    task.seeds,
-                    self.recipe,
-                    self.factor,
-                    convention,
-                    self.pairs_per_object,
-                ),
-                prefix=f"{self.factor}_",
-            )
-        ]
-
-
-def standard_evaluators(
-    recipe: Literal["published", "quick"] = "published", factors: Sequence[str] = ("rotation",)
-) -> list[Evaluator]:
-    """The linear probe and a regressor for each factor, by the papers' recipe or the quick ones."""
-    quick = recipe == "quick"
-    return [
-        LinearClassification(QUICK_LINEAR if quick else PUBLISHED),
-        *(ActionRegression(factor, QUICK if quick else PUBLISHED) for factor in factors),
-    ]
+        Raises:
+            NotApplicable: it cannot judge this model or these data.
+            UserError: what it was given is damaged or its settings make no sense.
+        """
 
 
 def evaluate(
     train: FeatureSet,
     val: FeatureSet,
     *,
-    evaluators: Sequence[Evaluator] = (LinearClassification(), ActionRegression()),
+    evaluators: Sequence[Evaluator],
     parts: Sequence[str] | None = None,
     seeds: int | Sequence[int] = 3,
     model: str = "",
     config: Mapping[str, Any] | None = None,
     trainer_options: Mapping[str, Any] | None = None,
     progress: bool = False,
+    skip_inapplicable: bool = False,
+    **given: Any,
 ) -> list[Result]:
     """Judge frozen features.
 
@@ -185,6 +160,9 @@ def evaluate(
         config: What else the figures depend on (a run's configuration); part of the hash.
         trainer_options: Lightning Trainer arguments for the probes.
         progress: Show progress bars.
+        skip_inapplicable: Leave out evaluators that cannot judge this, with a line in the log,
+            instead of stopping.
+        **given: Further fields of :class:`Task`.
 
     Returns:
         One row a metric, part and seed.
@@ -200,27 +178,39 @@ def evaluate(
         seeds=seeds,
         trainer_options=trainer_options or {},
         progress=progress,
+        **given,
     )
     if not task.parts or not seeds:
         raise UserError("nothing to evaluate: name one part and one seed at least")
-    for features in (train, val):
+    for features in (train, *(views for _, views in task.judged())):
         _check_finite(features)
-    if dict(train.parts) != dict(val.parts):
-        raise UserError(
-            f"the {train.split} features have the parts {dict(train.parts)}, those of {val.split} "
-            f"{dict(val.parts)}: extract both with the same model"
-        )
+        if dict(train.parts) != dict(features.parts):
+            raise UserError(
+                f"the {train.split} features have the parts {dict(train.parts)}, those of "
+                f"{features.split} {dict(features.parts)}: extract both with the same model"
+            )
+    for part in task.parts:
+        train.columns(part)  # the model lacks it: said before anything is computed
     commit = code_commit()
     rows = []
     for evaluator in evaluators:
+        name = type(evaluator).__name__
         depends = {
-            "evaluator": {"name": type(evaluator).__name__, **asdict(evaluator)},  # type: ignore[call-overload]
+            "evaluator": {"name": name, **asdict(evaluator)},  # type: ignore[call-overload]
             "train": dict(train.key),
             "val": dict(val.key),
+            "others": {split: dict(views.key) for split, views in task.others.items()},
             "config": dict(config or {}),
         }
         digest = config_hash(depends)
-        for found in evaluator(task):
+        try:
+            measured = evaluator(task)
+        except NotApplicable as reason:
+            if not skip_inapplicable:
+                raise
+            log.warning("%s is left out: %s", name, reason)
+            continue
+        for found in measured:
             if not all(map(math.isfinite, found.values)):
                 raise UserError(
                     f"{found.metric} of part {found.part!r} is not a number: training diverged; "
@@ -231,14 +221,15 @@ def evaluate(
                     metric=found.metric,
                     value=value,
                     part=found.part,
-                    split=val.split,
+                    split=found.split or val.split,
                     seed=seed,
                     commit=commit,
                     config_hash=digest,
                     baseline=found.baseline,
                     model=model,
                 )
-                for seed, value in zip(seeds, found.values, strict=True)
+                # a figure that no seed changes has one row
+                for seed, value in zip(seeds, found.values, strict=len(found.values) > 1)
             ]
     return rows
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import platform
 import statistics
 import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from ssl_equiv.files import read_json, write_json
 
 FORMAT = "ssl-equiv-results/1"
 RESULTS = "results.json"
+PROVENANCE = "provenance.json"
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,23 @@ def read_results(path: str | Path) -> list[Result]:
         return [Result(**row) for row in raw["results"]]
     except (KeyError, TypeError) as error:
         raise UserError(f"{path} holds a malformed row ({error}): evaluate again") from error
+
+
+def write_provenance(folder: str | Path, *, command: str, model: str, data: str) -> None:
+    """Write ``provenance.json`` beside results: what made them, when, with which versions."""
+    write_json(
+        Path(folder) / PROVENANCE,
+        {
+            "format": "ssl-equiv-provenance/1",
+            "command": command,
+            "model": model,
+            "data": data,
+            "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "commit": code_commit(),
+            "versions": {name: version(name) for name in ("ssl-equiv", "torch", "timm")},
+            "machine": platform.machine(),
+        },
+    )
 
 
 def config_hash(config: Mapping[str, Any]) -> str:

@@ -75,7 +75,7 @@ class Parser(LightningArgumentParser):
                 group = found.groupdict().get("group") or ""
                 key = ".".join(part for part in (prefix, group, found["key"]) if part)
                 return f"unknown key {key}: {self._nearest(key)}"
-        if found := _NOT_A_CLASS.search(text):
+        if self.classes and (found := _NOT_A_CLASS.search(text)):
             names = [cls.__name__ for base in self.classes.values() for cls in _family(base)]
             close = difflib.get_close_matches(found["name"], names, 2)
             hint = f"did you mean {' or '.join(close)}?" if close else f"use {', '.join(names)}"
@@ -88,6 +88,8 @@ class Parser(LightningArgumentParser):
         if wrong and given:
             keys = [prefix] + [m["key"] for m in wrong if m["key"] and m["key"] != prefix]
             expected = (wrong[-1]["type"] or wrong[-1]["other"]).rsplit(".", 1)[-1]
+            if expected.startswith("Literal["):
+                expected = f"one of {expected[8:-1]}"
             return f"{'.'.join(k for k in keys if k)}: expected {expected}, got {given['value']}"
         return text
 
@@ -145,6 +147,7 @@ def call(
     command: str,
     positional: Mapping[str, str] = MappingProxyType({}),
     entries: Mapping[str, Iterable[str]] = MappingProxyType({}),
+    classes: Mapping[str, type] = MappingProxyType({}),
 ) -> None:
     """Call ``function`` with command-line arguments named, typed and described by its signature.
 
@@ -154,12 +157,14 @@ def call(
         command: Name of the subcommand, for the usage line.
         positional: Parameters that are given without a name, and their help.
         entries: What parameters that are mappings may hold: offered when a key is mistyped.
+        classes: Base of the objects that parameters hold: subclasses are offered likewise.
 
     Raises:
         UserError: the arguments do not fit.
     """
     parser = Parser(prog=f"ssl-equiv {command}", description=inspect.getdoc(function))
     parser.entries = {name: tuple(names) for name, names in entries.items()}
+    parser.classes.update(classes)
     parser.add_argument("--config", action="config", help="YAML file with any of the options.")
     for name, text in positional.items():
         parser.add_argument(name, type=str, help=text)

@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from eval.evaluators import standard_evaluators
 from eval.features import extract
-from eval.protocol import evaluate, standard_evaluators
+from eval.protocol import evaluate
 from eval.results import RESULTS, Result, results_table, write_results
 from ssl_equiv.cli import evaluate as evaluation
 from ssl_equiv.cli import generate, pretrain

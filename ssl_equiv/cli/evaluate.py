@@ -2,37 +2,48 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
+import shlex
+import sys
 from pathlib import Path
 from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
 
-from eval.aggregates import judge_scanpaths, sequence_evaluators
+import eval.evaluators as known  # their classes are known by name once imported
+from eval.cache import FeatureSet
+from eval.evaluators.suites import sequence_evaluators, standard_evaluators
 from eval.features import extract
-from eval.protocol import evaluate, standard_evaluators
-from eval.results import RESULTS, Result, summarise, write_results
+from eval.protocol import Evaluator, evaluate
+from eval.recipes import RecipeName
+from eval.results import RESULTS, Result, summarise, write_provenance, write_results
 from ssl_equiv.data.images import open_views
 from ssl_equiv.errors import UserError
 from ssl_equiv.export import open_backbone, open_method
-from ssl_equiv.methods import PLS, SeqJEPA
 from ssl_equiv.parsing import call
+
+__all__ = ["judge", "known", "main", "show"]
 
 
 def main(args: list[str]) -> None:
     """Run ``ssl-equiv eval`` with command-line arguments ``args``."""
-    call(judge, args, "eval")
+    call(judge, args, "eval", classes={"evaluators": Evaluator})
 
 
 def judge(
     model: str,
     data: str,
     out: str | None = None,
+    evaluators: list[Evaluator] | None = None,
+    skip_inapplicable: bool = False,
     parts: list[str] | None = None,
     seeds: int = 3,
-    recipe: Literal["published", "quick"] = "published",
-    factors: list[str] = ["rotation"],  # noqa: B006 (shown by --help, never changed)
-    sequences: bool = True,
+    recipe: RecipeName | None = None,
+    factors: list[str] | None = None,
+    ood: list[str] = [],  # noqa: B006 (shown by --help, never changed)
+    name: str | None = None,
     pretrained: bool = False,
     devices: int = 1,
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true",
@@ -41,21 +52,30 @@ def judge(
     skip_bad_images: bool = False,
     progress: bool = True,
 ) -> list[Result]:
-    """Linear probe and action R2 of a frozen backbone, for every part of its representation.
+    """Judge a frozen backbone: features of all views once, then every evaluator on them.
 
-    For a method that aggregates views (SeqJEPA, PLS) also a linear probe of its aggregates, by
-    their length, and the R2 of the displacement over a path of views.
+    By default a linear probe and the R2 of the relative rotation, for every part of the
+    representation; for a method that aggregates views (SeqJEPA, PLS) also its aggregates, by
+    their length. --config configs/eval/full.yaml asks everything that applies.
 
     Args:
         model: A run directory, a .ckpt file, an export folder, timm:NAME, random:RUN, or a
             published checkpoint as sie:FILE, equicaps:FILE or seqjepa:FILE.
         data: Root of the data set.
-        out: Where features and results.json are kept; by default RUN/eval of a run directory.
+        out: Where features and results are kept; by default RUN/eval of a run directory,
+            evaluations/NAME of other models.
+        evaluators: What to measure, each a class of eval.evaluators with its settings.
+        skip_inapplicable: Leave out evaluators that cannot judge this model or these data, with a
+            line each, instead of stopping.
         parts: Parts of the representation; by default all.
         seeds: Number of seeds of the probes.
-        recipe: Training of the probes: the papers' 300 epochs, or a fifth of that.
-        factors: Factors of variation whose relative action is regressed.
-        sequences: Judge aggregates of views too, where the model is of a method that makes them.
+        recipe: Training of the probes: the papers' 300 epochs (published, the default), or a fifth
+            of that (quick); it overrides those of listed evaluators.
+        factors: Factors of variation whose relative action is regressed, by default rotation; not
+            beside a list of evaluators, which name their own.
+        ood: Further data sets with the same factors, on whose val objects the same probes are
+            judged: the rows' split is the folder's name.
+        name: What results call the model; by default as it was given.
         pretrained: For timm:NAME: take timm's weights (downloads them) instead of random ones.
         devices: Devices of the feature pass.
         precision: Precision of the feature pass, as Lightning names it.
@@ -64,59 +84,103 @@ def judge(
         skip_bad_images: Replace objects that cannot be read, counting them, instead of stopping.
         progress: Show progress bars.
     """
-    if out is None:
-        if not (Path(model) / "checkpoints").is_dir():
-            raise UserError(f"{model} is no run directory: say with --out where results go")
-        out = str(Path(model) / "eval")
     if seeds < 1:
         raise UserError("seeds must be at least 1")
+    if evaluators is not None and factors is not None:
+        raise UserError("factors are for the standard evaluators: listed ones name their own")
+    if evaluators == []:
+        raise UserError("evaluators: the list is empty: name one or leave the option out")
+    folder = Path(out) if out else _default_folder(model)
     backbone = open_backbone(model, pretrained=pretrained)
-    views = open_views(
-        data,
-        batch_size=batch_size,
-        preprocess=backbone.preprocess,
-        num_workers=num_workers,
-        skip_bad_images=skip_bad_images,
-    )
+    method = open_method(model)
     options = {"devices": devices, "precision": precision}
-    train, val = (
-        extract(backbone, views, out, split=split, trainer_options=options, progress=progress)
-        for split in ("train", "val")
-    )
-    method = open_method(model) if sequences else None
-    evaluators = standard_evaluators(recipe, factors)
-    if isinstance(method, SeqJEPA) and not isinstance(method, PLS):
-        evaluators += sequence_evaluators(method, train, recipe, factors)
+
+    def views_of(root: str, split: str, cache: str) -> FeatureSet:
+        module = open_views(
+            root,
+            batch_size=batch_size,
+            preprocess=backbone.preprocess,
+            num_workers=num_workers,
+            skip_bad_images=skip_bad_images,
+        )
+        modules.append(module)
+        return extract(
+            backbone,
+            module,
+            folder,
+            split=split,
+            name=cache,
+            trainer_options=options,
+            progress=progress,
+        )
+
+    modules: list[object] = []
+    train, val = (views_of(data, split, "features") for split in ("train", "val"))
+    others = {
+        split: views_of(root, "val", f"features-{split}")
+        for root, split in zip(ood, _names(ood), strict=True)
+    }
+    if evaluators is None:
+        asked = ["rotation"] if factors is None else factors
+        evaluators = standard_evaluators("published", asked)
+        evaluators += sequence_evaluators(method, train, "published", asked)
+    if recipe is not None:
+        evaluators = [_with_recipe(evaluator, recipe) for evaluator in evaluators]
     rows = evaluate(
         train,
         val,
         evaluators=evaluators,
         parts=parts,
         seeds=seeds,
-        model=model,
+        model=name or model,
         progress=progress,
+        skip_inapplicable=skip_inapplicable,
+        others=others,
+        encoder=backbone,
+        method=method,
+        data=modules[0],
+        folder=folder,
+        pass_options=options,
     )
-    if isinstance(method, PLS):
-        rows += judge_scanpaths(
-            method,
-            views,
-            out,
-            recipe=recipe,
-            seeds=seeds,
-            model=model,
-            trainer_options=options,
-            progress=progress,
-        )
-    write_results(Path(out) / RESULTS, rows)
+    write_results(folder / RESULTS, rows)
+    write_provenance(
+        folder, command=shlex.join(["ssl-equiv", *sys.argv[1:]]), model=model, data=data
+    )
     show(rows)
     return rows
 
 
+def _default_folder(model: str) -> Path:
+    if (Path(model) / "checkpoints").is_dir():
+        return Path(model) / "eval"
+    return Path("evaluations") / re.sub(r"[^\w.-]+", "-", model).strip("-.")
+
+
+def _names(roots: list[str]) -> list[str]:
+    names = [Path(root).resolve().name for root in roots]
+    taken = ["train", "val", *names]
+    for name in names:
+        if taken.count(name) > 1:
+            raise UserError(f"ood: two sets are called {name!r}: rename one folder")
+    return names
+
+
+def _with_recipe(evaluator: Evaluator, recipe: RecipeName) -> Evaluator:
+    fields = {field.name for field in dataclasses.fields(evaluator)}  # type: ignore[arg-type]
+    return dataclasses.replace(evaluator, recipe=recipe) if "recipe" in fields else evaluator  # type: ignore[type-var]
+
+
 def show(rows: list[Result]) -> None:
     """Print results as a table: mean and deviation over seeds, beside a constant predictor."""
-    table = Table("part", "metric", "mean", "± std", "constant predictor", title=rows[0].model)
-    for row in summarise(rows):
-        spread = "" if row.std is None else f"{row.std:.3f}"
-        floor = "" if row.baseline is None else f"{row.baseline:.3f}"
-        table.add_row(row.part, row.metric, f"{row.mean:.3f}", spread, floor)
-    Console().print(table)
+    if not rows:
+        Console().print("nothing was measured: no evaluator applies")
+        return
+    splits = list(dict.fromkeys(row.split for row in rows))
+    for split in splits:
+        title = f"{rows[0].model} on {split}" if len(splits) > 1 else rows[0].model
+        table = Table("part", "metric", "mean", "± std", "constant predictor", title=title)
+        for row in summarise(row for row in rows if row.split == split):
+            spread = "" if row.std is None else f"{row.std:.3f}"
+            floor = "" if row.baseline is None else f"{row.baseline:.3f}"
+            table.add_row(row.part, row.metric, f"{row.mean:.3f}", spread, floor)
+        Console().print(table)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from eval.cache import read_features
-from eval.protocol import QUICK_LINEAR, evaluate
+from eval.evaluators import SequenceClassification
+from eval.protocol import evaluate
 from eval.results import read_results, summarise
-from eval.sequence import SequenceClassification
 from ssl_equiv import cli
 from ssl_equiv.export import open_method
 from ssl_equiv.methods import SeqJEPA
@@ -86,23 +86,20 @@ def test_aggregates_of_sequences_are_judged(
     method = open_method(f"{source}{sequence_run}")
     assert isinstance(method, SeqJEPA)
     sets = [read_features(tmp_path / f"features-{split}") for split in ("train", "val")]
-    evaluator = SequenceClassification(method, (3,), recipe=QUICK_LINEAR)
-    again = evaluate(*sets, evaluators=[evaluator], seeds=2)
+    evaluator = SequenceClassification((3,), recipe="quick")
+    again = evaluate(*sets, evaluators=[evaluator], seeds=2, method=method)
     have = {(row.metric, row.seed): row.value for row in rows}
     assert {(row.metric, row.seed): row.value for row in again}.items() <= have.items()
 
 
-def test_sequences_can_be_left_out_and_need_their_factors(
-    data: Path, sequence_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_sequences_need_their_factors(
+    data: Path, sequence_run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    args = ["eval", "--model", str(sequence_run), "--out", str(tmp_path / "out"), *QUICK]
-    assert cli.main([*args, "--data", str(data), "--sequences", "false"]) == 0
-    assert {row.part for row in read_results(tmp_path / "out" / "results.json")} == {"all"}
     images = write_image_folder(tmp_path / "images")
-    where = ["--data", str(images), "--factors", "[]"]
-    assert cli.main([*args, *where]) == 2
-    assert "aggregates need the actions of rotation, but the data" in capsys.readouterr().err
-    assert cli.main([*args, *where, "--sequences", "false"]) == 0
+    args = ["eval", "--model", str(sequence_run), "--out", str(tmp_path / "out"), *QUICK]
+    assert cli.main([*args, "--data", str(images), "--factors", "[]"]) == 0
+    assert "need the actions of rotation, which the data lack" in caplog.text
+    assert {row.part for row in read_results(tmp_path / "out" / "results.json")} == {"all"}
 
 
 def test_scanpaths_are_judged(data: Path, tmp_path: Path) -> None:
@@ -128,7 +125,8 @@ def test_bad_input(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
         ([*model, *where, *out, "--seeds", "0"], "seeds must be at least 1"),
         ([*model, "--data", str(one_class), *out], "class"),
         ([*model, "--data", str(tmp_path / "absent"), *out], "is not a folder"),
-        (["--model", "timm:test_resnet", *where], "say with --out where results go"),
+        ([*model, *where, *out, "--evaluators", "[LinearClasification]"], "LinearClassification"),
+        ([*model, *where, *out, "--evaluators", "[PathIntegration]"], "SeqJEPA alone"),
     ):
         assert cli.main(["eval", *args]) == 2, args
         error = capsys.readouterr().err.strip().splitlines()[-1]

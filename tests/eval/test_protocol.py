@@ -6,15 +6,11 @@ import pytest
 import torch
 
 from eval.cache import FeatureSet
+from eval.evaluators import ActionRegression, LinearClassification, standard_evaluators
 from eval.probe import ProbeRecipe
-from eval.protocol import (
-    ActionRegression,
-    LinearClassification,
-    Measurement,
-    Task,
-    evaluate,
-    standard_evaluators,
-)
+from eval.protocol import Evaluator, Measurement, NotApplicable, Task, evaluate
+from eval.recipes import probe_recipe
+from eval.results import Result
 from ssl_equiv.errors import UserError
 from tests.eval.fakes import equivariant, feature_set
 
@@ -69,7 +65,7 @@ def test_the_hash_names_all_that_matters(sets: tuple[FeatureSet, FeatureSet]) ->
 
 def test_any_evaluator_can_be_plugged_in(sets: tuple[FeatureSet, FeatureSet]) -> None:
     @dataclass(frozen=True)
-    class Norm:
+    class Norm(Evaluator):
         power: float = 2.0
 
         def __call__(self, task: Task) -> list[Measurement]:
@@ -87,11 +83,48 @@ def test_a_diverging_probe_is_reported(sets: tuple[FeatureSet, FeatureSet]) -> N
         evaluate(*sets, evaluators=[wild], seeds=1)
 
 
+@dataclass(frozen=True)
+class Never(Evaluator):
+    def __call__(self, task: Task) -> list[Measurement]:
+        raise NotApplicable("there is nothing here: bring something")
+
+
+def test_what_does_not_apply_stops_or_is_told(
+    sets: tuple[FeatureSet, FeatureSet], caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(NotApplicable, match="bring something"):
+        evaluate(*sets, evaluators=[Never()])
+    evaluators = [Never(), LinearClassification(TINY)]
+    rows = evaluate(*sets, evaluators=evaluators, skip_inapplicable=True, seeds=1)
+    assert {row.metric for row in rows} == {"top1", "top5"}
+    assert "Never is left out: there is nothing here" in caplog.text
+
+
+def test_a_probe_is_fitted_once_and_judged_on_every_set(
+    sets: tuple[FeatureSet, FeatureSet],
+) -> None:
+    train, val = sets
+    other = replace(equivariant(9, 12, "train"), parts=HALVES, split="val")
+    evaluators = [LinearClassification(TINY), ActionRegression(recipe=TINY)]
+    rows = evaluate(train, val, evaluators=evaluators, seeds=2, others={"far": other})
+    alone = evaluate(train, other, evaluators=evaluators, seeds=2)
+
+    def figures(found: list[Result], split: str) -> dict[tuple[str, str, int], tuple]:
+        return {
+            (r.metric, r.part, r.seed): (r.value, r.baseline) for r in found if r.split == split
+        }
+
+    assert figures(rows, "far") == figures(alone, "val")
+    assert figures(rows, "val") == figures(
+        evaluate(train, val, evaluators=evaluators, seeds=2), "val"
+    )
+
+
 def test_standard_evaluators() -> None:
     linear, *regressors = standard_evaluators("quick", ["rotation", "translation"])
     assert isinstance(linear, LinearClassification)
     assert [regressor.factor for regressor in regressors] == ["rotation", "translation"]
-    assert standard_evaluators()[0].recipe.epochs == 300  # type: ignore[attr-defined]
+    assert probe_recipe(standard_evaluators()[0].recipe).epochs == 300  # type: ignore[attr-defined]
 
 
 def test_bad_input_is_one_clear_line(sets: tuple[FeatureSet, FeatureSet]) -> None:

@@ -16,7 +16,9 @@ from data_gen.latents import sample_latents
 from data_gen.recipe import Recipe
 from data_gen.render.embree import EmbreeRenderer
 from data_gen.sources import ProceduralSource
-from eval.protocol import QUICK, ActionRegression, evaluate
+from eval.evaluators import ActionRegression
+from eval.protocol import evaluate
+from eval.recipes import QUICK
 from eval.runner import make_trainer, quiet
 from ssl_equiv.data.views import Preprocess, ViewBatch
 from ssl_equiv.groups import SO3

@@ -10,20 +10,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from eval.artifacts import Artifact
 from eval.cache import FeatureSet
-from eval.probe import ProbeRecipe
 from eval.probes import LinearProbe
-from eval.protocol import PUBLISHED, Measurement, Task
+from eval.protocol import Evaluator, Measurement, NotApplicable, Task
+from eval.recipes import Recipe, probe_recipe
 from ssl_equiv.errors import UserError
 from ssl_equiv.methods import PLS, SeqJEPA
-from ssl_equiv.representation import Representation
-from ssl_equiv.transforms.saccades import keyed_uniform
 
 Ablation = Literal["none", "views", "actions"]
 PART = "aggregate"
+_LENGTHS = 5  # lengths up to this one, and up to that of training, are judged
 _CHUNK = 4096  # sequences at a time
 
 
@@ -117,84 +118,104 @@ def aggregate_views(
     )
 
 
+def aggregator(task: Task) -> SeqJEPA:
+    """The method whose encoder made the features and which aggregates them.
+
+    Raises:
+        NotApplicable: there is none, or the data lack a factor whose action it is told.
+    """
+    method = task.method
+    if not isinstance(method, SeqJEPA) or isinstance(method, PLS):
+        raise NotApplicable(
+            "sequences of views are aggregated by SeqJEPA alone: leave this evaluator out, or "
+            "judge a run of that method"
+        )
+    missing = [factor for factor in method.factors if factor not in task.train.groups]
+    if missing:
+        raise NotApplicable(
+            f"aggregates need the actions of {', '.join(missing)}, but the data set has "
+            f"{', '.join(task.train.groups) or 'none'}: judge single views alone"
+        )
+    if torch.cuda.is_available():
+        method.to("cuda")
+    return method
+
+
+def sequence_lengths(task: Task, lengths: Sequence[int] | None, least: int = 1) -> tuple[int, ...]:
+    """The lengths asked for, or ``least`` to 5 (to those of training, where these are longer)."""
+    if lengths is not None:
+        return tuple(lengths)
+    longest = max(_LENGTHS, aggregator(task).observations)
+    return tuple(range(least, min(task.train.num_views, task.val.num_views, longest) + 1))
+
+
 def over_lengths(
-    method: SeqJEPA,
-    task: Task,
-    lengths: Sequence[int],
-    per_object: int,
-    ablate: Ablation = "none",
+    task: Task, lengths: Sequence[int], per_object: int, ablate: Ablation = "none"
 ) -> Iterator[tuple[int, Task]]:
     """The task on aggregates of each length; training and validation sequences differ in seed."""
+    method = aggregator(task)
     for length in lengths:
         train, val = (
             aggregate_views(method, views, length, per_object, seed, ablate)
             for seed, views in enumerate((task.train, task.val))
         )
-        yield length, replace(task, train=train, val=val, parts=(PART,))
+        others = {
+            split: aggregate_views(method, views, length, per_object, 1, ablate)
+            for split, views in task.others.items()
+        }
+        yield length, replace(task, train=train, val=val, others=others, parts=(PART,))
+
+
+def keep_curves(task: Task, found: Sequence[Measurement], name: str, title: str) -> None:
+    """Keep each metric of the validation split as a curve over length."""
+    curves: dict[str, dict[int, tuple[float, ...]]] = {}
+    for measured in found:
+        metric, _, length = measured.metric.rpartition("_length")
+        if measured.split == "":
+            curves.setdefault(metric, {})[int(length)] = measured.values
+    for metric, points in curves.items():
+        values = np.array(list(points.values()))
+        task.keep(
+            Artifact(
+                kind="curve",
+                name=f"{name}_{metric.removeprefix(name).strip('_')}",
+                title=f"{title} ({metric.removeprefix(name).strip('_')})",
+                part=PART,
+                caption="Mean and deviation over the probe's seeds.",
+                arrays={
+                    "x": np.array(list(points)),
+                    "y": values.mean(axis=1)[None],
+                    "spread": values.std(axis=1)[None],
+                },
+                meta={"series": [metric], "x_label": "views in a sequence", "y_label": metric},
+            )
+        )
 
 
 @dataclass(frozen=True)
-class SequenceClassification:
+class SequenceClassification(Evaluator):
     """Linear probe on aggregates as a function of their length: ``top1_length3``, ...
 
     Args:
-        method: The trained method, whose encoder made the features.
-        lengths: Views in a sequence.
+        lengths: Views in a sequence; None for 1 to 5, or to as many as in training.
         per_object: Sequences of each object, fixed for all epochs of the probe.
         recipe: How the probe is trained.
     """
 
-    method: SeqJEPA
-    lengths: tuple[int, ...] = (1, 2, 3, 4, 5)
+    lengths: tuple[int, ...] | None = None
     per_object: int = 8
-    recipe: ProbeRecipe = PUBLISHED
+    recipe: Recipe = "published"
 
     def __call__(self, task: Task) -> list[Measurement]:
         """Judge the aggregates; parts of single views are not looked at."""
-        return [
+        recipe = probe_recipe(self.recipe, linear=True)
+        lengths = sequence_lengths(task, self.lengths)
+        found = [
             replace(measurement, metric=f"{measurement.metric}_length{length}")
-            for length, some in over_lengths(self.method, task, self.lengths, self.per_object)
+            for length, some in over_lengths(task, lengths, self.per_object)
             for measurement in some.run(
-                LinearProbe(some.train, some.val, some.parts, some.seeds, self.recipe)
+                LinearProbe(some.train, some.val, some.parts, some.seeds, recipe)
             )
         ]
-
-
-class Scanpath(nn.Module):
-    """PLS at test time: an image is looked at a number of times, its aggregate is its feature.
-
-    Every image takes the same random numbers, so its fixations depend on nothing but itself and,
-    for a method that was trained on a file of saliency maps, on its map.
-
-    Args:
-        method: The trained method.
-        length: Fixations, any number; None for as many as in training.
-    """
-
-    def __init__(self, method: PLS, length: int | None = None) -> None:
-        super().__init__()
-        self.method, self.length = method, length or method.observations
-
-    def encode(self, images: Tensor, saliency: Tensor | None = None) -> Representation:
-        """The aggregate ``(B, T)`` of normalised images ``(B, C, H, W)``.
-
-        Args:
-            images: The images.
-            saliency: Their maps ``(B, h, w)``, rows of the file for these very images; only for a
-                method that was trained on such a file.
-
-        Raises:
-            UserError: maps are missing, or the method was trained without.
-        """
-        if (saliency is None) != (self.method.saliency is None):
-            raise UserError(
-                "the method was trained on the spectral residual: give it no saliency maps"
-                if self.method.saliency is None
-                else f"the method was trained on the saliency maps in {self.method.saliency}: give "
-                "those of these images"
-            )
-        index = torch.zeros(len(images), dtype=torch.int64, device=images.device)
-        uniform = keyed_uniform(index, self.length, seed=0)
-        patches, centres = self.method.fixate(images, uniform, saliency)
-        actions = centres[:, 1:] - centres[:, :-1]
-        return Representation(self.method.aggregate(patches, actions), {})
+        keep_curves(task, found, "aggregate", "Classes from aggregates of views")
+        return found

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from eval.cache import FeatureSet
-from eval.path_integration import PathIntegration
+from eval.evaluators import PathIntegration
 from eval.probe import ProbeRecipe
 from eval.protocol import evaluate
 from ssl_equiv.errors import UserError
 from ssl_equiv.groups import SO3
+from tests.eval.evaluators.test_sequence import method
 from tests.eval.fakes import feature_set, rotations
-from tests.eval.test_sequence import method
 
 RECIPE = ProbeRecipe(epochs=100, batch_size=64, hidden=(64,), standardize=True)
 
@@ -39,9 +39,9 @@ def test_a_perfect_integrator_scores_at_any_length_and_not_without_actions() -> 
     made = method()
     made.head = Oracle()  # type: ignore[assignment]
     evaluator = PathIntegration(
-        made, lengths=(2, 5), per_object=4, ablations=("none", "views", "actions"), recipe=RECIPE
+        lengths=(2, 5), per_object=4, ablations=("none", "views", "actions"), recipe=RECIPE
     )
-    rows = evaluate(views("train"), views("val"), evaluators=[evaluator], seeds=1)
+    rows = evaluate(views("train"), views("val"), evaluators=[evaluator], seeds=1, method=made)
     found = {row.metric: row for row in rows}
     for length in (2, 5):
         for name in ("path_rotation", "path_rotation_no_views"):
@@ -57,9 +57,9 @@ def test_a_perfect_integrator_scores_at_any_length_and_not_without_actions() -> 
 def test_bad_settings() -> None:
     sets = views("train"), views("val")
     with pytest.raises(UserError, match="needs sequences of 2 views or more"):
-        evaluate(*sets, evaluators=[PathIntegration(method(), lengths=(1, 2))])
+        evaluate(*sets, evaluators=[PathIntegration(lengths=(1, 2))], method=method())
     with pytest.raises(UserError, match="the method is told the actions of rotation: choose"):
-        evaluate(*sets, evaluators=[PathIntegration(method(), factor="hue")])
+        evaluate(*sets, evaluators=[PathIntegration(factor="hue")], method=method())
     few = [replace(s, features=s.features[:, :3]) for s in sets]
     with pytest.raises(UserError, match="sequences of 4 views asked for, but each object has 3"):
-        evaluate(*few, evaluators=[PathIntegration(method(), lengths=(4,))], seeds=1)
+        evaluate(*few, evaluators=[PathIntegration(lengths=(4,))], method=method(), seeds=1)

@@ -6,9 +6,14 @@ import pytest
 import torch
 
 from eval.cache import FeatureSet
+from eval.evaluators.scanpath import Scanpath
+from eval.evaluators.sequence import (
+    SequenceClassification,
+    aggregate_views,
+    draw_sequences,
+)
 from eval.probe import ProbeRecipe
 from eval.protocol import evaluate
-from eval.sequence import Scanpath, SequenceClassification, aggregate_views, draw_sequences
 from ssl_equiv.errors import UserError
 from ssl_equiv.groups import SO3
 from ssl_equiv.methods import PLS, SeqJEPA
@@ -74,8 +79,9 @@ def test_ablations_take_away_what_they_name() -> None:
 
 
 def test_a_row_for_each_length() -> None:
-    evaluator = SequenceClassification(method(), lengths=(1, 5), per_object=4, recipe=TINY)
-    rows = evaluate(views("train", 64), views("val", 64), evaluators=[evaluator], seeds=2)
+    evaluator = SequenceClassification(lengths=(1, 5), per_object=4, recipe=TINY)
+    sets = views("train", 64), views("val", 64)
+    rows = evaluate(*sets, evaluators=[evaluator], seeds=2, method=method())
     found = {(row.metric, row.seed): row.value for row in rows}
     assert set(found) == {
         (f"top{k}_length{length}", seed) for k in (1, 5) for length in (1, 5) for seed in (0, 1)

@@ -18,13 +18,19 @@ from torch import Tensor
 from torchmetrics import MetricCollection
 
 from eval.cache import FeatureSet
+from eval.evaluators.sequence import (
+    Ablation,
+    aggregator,
+    keep_curves,
+    over_lengths,
+    sequence_lengths,
+)
 from eval.metrics import PerDimR2, PooledR2, RotationError, constant_baseline
 from eval.probe import ProbeRecipe, StackedProbe
-from eval.protocol import PUBLISHED, Measurement, Task
-from eval.sequence import Ablation, over_lengths
+from eval.protocol import Evaluator, Measurement, NotApplicable, Task
+from eval.recipes import Recipe, probe_recipe
 from ssl_equiv.errors import UserError
 from ssl_equiv.groups import SO3
-from ssl_equiv.methods import SeqJEPA
 
 
 class DisplacementRegressor(StackedProbe):
@@ -55,8 +61,7 @@ class DisplacementRegressor(StackedProbe):
     ) -> None:
         group = train.group(factor)
         super().__init__(train, val, parts, seeds, recipe)
-        self.is_rotation = isinstance(group, SO3)
-        self.elements = {name: s.actions[factor].float() for name, s in self.sets.items()}
+        self.is_rotation, self.factor = isinstance(group, SO3), factor
         self.build(self.width, recipe.hidden, group.dim)
         metrics: dict[str, Any] = {
             "r2_pooled": PooledR2(group.dim, self.members),
@@ -69,7 +74,7 @@ class DisplacementRegressor(StackedProbe):
     def targets(self, split: str, chosen: Tensor) -> Tensor:
         """``([S,] B, dim)`` of samples ``(2, [S,] B)``."""
         objects, sequences = chosen.cpu()
-        return self.elements[split][objects, sequences].to(self.device)
+        return self.sets[split].actions[self.factor][objects, sequences].float().to(self.device)
 
     def loss(self, output: Tensor, chosen: Tensor) -> Tensor:
         """Mean squared error."""
@@ -85,50 +90,52 @@ class DisplacementRegressor(StackedProbe):
 
     def baseline(self) -> dict[str, float]:
         """The mean training target, whatever the sequence."""
-        train, val = (self.elements[split].flatten(0, 1) for split in ("train", "val"))
+        train, val = (self._elements(split) for split in ("train", "val"))
         return constant_baseline(val, train, rotation=self.is_rotation)
+
+    def _elements(self, split: str) -> Tensor:
+        return self.sets[split].actions[self.factor].flatten(0, 1).float()
 
 
 @dataclass(frozen=True)
-class PathIntegration:
+class PathIntegration(Evaluator):
     """R² and degrees of the displacement over lengths: ``path_rotation_r2_pooled_length3``, ...
 
     Args:
-        method: The trained method, whose encoder made the features.
         factor: Factor whose displacement is regressed; one that the method is given.
-        lengths: Views in a sequence, 2 or more each.
+        lengths: Views in a sequence, 2 or more each; None for 2 to 5, or to as many as in training.
         per_object: Sequences of each object, fixed for all epochs of the regressor.
         ablations: What is taken away; those but ``none`` are told in the metric's name, such as
             ``path_rotation_no_views_r2_pooled_length3``.
         recipe: How the regressor is trained.
     """
 
-    method: SeqJEPA
     factor: str = "rotation"
-    lengths: tuple[int, ...] = (2, 3, 4, 5)
+    lengths: tuple[int, ...] | None = None
     per_object: int = 8
     ablations: tuple[Ablation, ...] = ("none",)
-    recipe: ProbeRecipe = PUBLISHED
+    recipe: Recipe = "published"
 
     def __call__(self, task: Task) -> list[Measurement]:
         """Judge the aggregates; parts of single views are not looked at."""
-        if min(self.lengths, default=0) < 2:
+        method, lengths = aggregator(task), sequence_lengths(task, self.lengths, least=2)
+        if min(lengths, default=0) < 2:
             raise UserError("path integration needs sequences of 2 views or more: raise lengths")
-        if self.factor not in self.method.factors:
-            raise UserError(
+        if self.factor not in method.factors:
+            raise NotApplicable(
                 f"path integration of {self.factor!r}, but the method is told the actions of "
-                f"{', '.join(self.method.factors)}: choose one of these"
+                f"{', '.join(method.factors)}: choose one of these"
             )
-        found = []
+        recipe, found = probe_recipe(self.recipe), []
         for ablation in self.ablations:
             without = "" if ablation == "none" else f"_no_{ablation}"
-            sets = over_lengths(self.method, task, self.lengths, self.per_object, ablation)
-            for length, some in sets:
+            for length, some in over_lengths(task, lengths, self.per_object, ablation):
                 probe = DisplacementRegressor(
-                    some.train, some.val, some.parts, some.seeds, self.recipe, self.factor
+                    some.train, some.val, some.parts, some.seeds, recipe, self.factor
                 )
                 found += [
                     replace(measured, metric=f"{measured.metric}_length{length}")
                     for measured in some.run(probe, prefix=f"path_{self.factor}{without}_")
                 ]
+        keep_curves(task, found, f"path_{self.factor}", "Path integration: error against length")
         return found
