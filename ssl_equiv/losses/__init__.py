@@ -2,6 +2,7 @@
 
 from ssl_equiv.losses.contrastive import check_temperature, info_nce
 from ssl_equiv.losses.cosine import cosine_distance
+from ssl_equiv.losses.equiangular import equiangular_loss
 from ssl_equiv.losses.masked import masked_regression
 from ssl_equiv.losses.vicreg import covariance, invariance, variance
 
@@ -9,6 +10,7 @@ __all__ = [
     "check_temperature",
     "cosine_distance",
     "covariance",
+    "equiangular_loss",
     "info_nce",
     "invariance",
     "masked_regression",
