@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-all lint bench docs clean
+.PHONY: demo test test-all lint bench bench-mini docs clean
 
 demo: $(READY)  ## generate, pretrain, judge, export; ends with demo/report.html
 	$(BIN)/ssl-equiv demo --out demo
@@ -21,9 +21,13 @@ lint: $(READY)  ## style and types
 	$(BIN)/mypy
 
 bench: $(READY)  ## every benchmark; results in benchmarks/results
-	for script in groups predictor methods transforms generate load live; do \
+	for script in groups predictor methods transforms generate load live eval; do \
 		$(BIN)/python -m benchmarks.$$script || exit 1; \
 	done
+	$(BIN)/python -m benchmarks.table
+
+bench-mini: $(READY)  ## the reference table, about an hour on 2 cores; run again to go on
+	$(BIN)/python -m benchmarks.mini
 	$(BIN)/python -m benchmarks.table
 
 docs: $(READY)  ## API pages in build/docs

@@ -58,7 +58,8 @@ def write(name: str, results: Mapping[str, Any]) -> Path:
     """Leave ``results`` with machine and command in ``benchmarks/results/NAME.json``."""
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{name}.json"
-    command = " ".join(["python", "-m", f"benchmarks.{name}", *sys.argv[1:]])
+    module = Path(sys.argv[0]).stem  # one script may leave several files
+    command = " ".join(["python", "-m", f"benchmarks.{module}", *sys.argv[1:]])
     write_json(path, {"command": command, "environment": environment(), "results": dict(results)})
     return path
 

@@ -23,6 +23,23 @@ METRICS = {
     "rotation_degrees_median": "median error °",
 }
 
+MINI = {
+    "top1": "top-1",
+    "rotation_r2_pooled": "rotation R² pooled",
+    "rotation_r2_per_dim": "R² per dim",
+    "rotation_degrees_median": "median error °",
+    "floor_hue_r2_pooled": "floor hue R²",
+    "light_hue_r2_pooled": "light hue R²",
+}
+
+
+# further results of `python -m benchmarks.methods`, and the columns that they get
+FURTHER = {
+    "methods_bf16": "bf16 images/s",
+    "methods_compiled": "compiled images/s",
+    "methods_bf16_compiled": "bf16 compiled images/s",
+}
+
 
 def _result(name: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
@@ -84,20 +101,76 @@ def steps() -> str:
     """What a training step of each method costs."""
     single = _result("methods")
     setting, machine = single["results"]["setting"], single["environment"]
+    # further runs in other precisions and on other devices get a column each, once measured
+    others = {
+        title: _result(name)["results"]["methods"]
+        for name, title in FURTHER.items()
+        if (RESULTS / f"{name}.json").exists()
+    }
     lines = [
         f"ResNet-18 at {setting['size']} px, {setting['batch']} objects, {setting['threads']} "
         f"threads ({machine['cpu']}), {machine['date'][:10]}; ratio: a step over the same backbone "
         "work alone.",
         "",
-        "| config | ratio | ms | images/s | growth of peak memory, MiB |",
-        "| --- " * 5 + "|",
+        " | ".join(["| config", "ratio", "ms", "images/s", "growth of peak memory, MiB", *others])
+        + " |",
+        "| --- " * (5 + len(others)) + "|",
     ]
     for name, row in single["results"]["methods"].items():
         lines.append(
             f"| `{name}` | {row['ratio']:.2f} | {row['method_ms']:.0f} | "
             f"{row['images_per_second']:.0f} | {row['peak_mib']:.0f} |"
+            + "".join(
+                f" {rows[name]['images_per_second']:.0f} |" if name in rows else " |"
+                for rows in others.values()
+            )
         )
     return "\n".join(lines)
+
+
+def mini() -> str:
+    """The reference table."""
+    return mini_table(_result("mini")["results"])
+
+
+def mini_table(results: dict[str, Any]) -> str:
+    """The reference table of ``benchmarks.mini``'s results: a row a method and part."""
+    methods, figures = results["methods"], results["figures"]
+    cells = {(row["method"], row["part"], row["metric"]): row for row in figures}
+    parts = list(dict.fromkeys((row["method"], row["part"]) for row in figures))
+    aggregates = [row for row in figures if row["metric"].startswith("top1_length")]
+    lines = [
+        f"{results['finished']} of {results['planned']} runs; mean ± deviation over seeds of "
+        "pretraining. **Bold**: the part that is made to follow rotations.",
+        "",
+        f"| method | part | {' | '.join(MINI.values())} |",
+        "| --- " * (2 + len(MINI)) + "|",
+    ]
+    for method, part in parts:
+        if any((method, part) == (row["method"], row["part"]) for row in aggregates):
+            continue
+        known = methods[method]
+        name = f"**{part}**" if part == known["follows"] != "all" else part
+        row = [_mean(cells.get((method, part, metric))) for metric in MINI]
+        lines.append(f"| {known['title']} | {name} | {' | '.join(row)} |")
+    for row in aggregates:
+        title, length = methods[row["method"]]["title"], row["metric"].removeprefix("top1_length")
+        empty = " | " * (len(MINI) - 1)
+        lines.append(f"| {title} | aggregate of {length} views | {_mean(row)} |{empty}|")
+    floors = [
+        next((row["baseline"] for row in figures if row["metric"] == metric), None)
+        for metric in MINI
+    ]
+    shown = ["" if floor is None else f"{floor + 0:.3f}" for floor in floors]
+    return "\n".join([*lines, f"| constant predictor | | {' | '.join(shown)} |"])
+
+
+def _mean(row: dict[str, Any] | None) -> str:
+    if row is None:
+        return ""
+    digits = 1 if "degrees" in row["metric"] else 3
+    spread = "" if row["std"] is None else f" ± {row['std']:.{digits}f}"
+    return f"{row['mean']:.{digits}f}{spread}"
 
 
 def _generator_rows(results: dict[str, Any]) -> list[str]:
@@ -133,6 +206,7 @@ def main() -> int:
     for file, tables in (
         ("README.md", {"demo": demo, "speed": speed}),
         ("METHODS.md", {"steps": steps}),
+        ("docs/bench_mini.md", {"mini": mini}),
     ):
         old = text = (ROOT / file).read_text()
         for name, make in tables.items():

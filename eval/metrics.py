@@ -14,7 +14,7 @@ figure per member. The two conventions of R²:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -45,6 +45,11 @@ def r2_pooled(pred: Tensor, target: Tensor) -> Tensor:
 def r2_per_dim(pred: Tensor, target: Tensor) -> Tensor:
     """Mean over dimensions of each dimension's R²; arguments and result as :func:`r2_pooled`."""
     return _per_dim(*_r2_sums(pred, target))
+
+
+def r2_each_dim(pred: Tensor, target: Tensor) -> Tensor:
+    """Each dimension's R², ``(..., d)``; arguments as :func:`r2_pooled`."""
+    return _each_dim(*_r2_sums(pred, target))
 
 
 def rotation_degrees(pred: Tensor, target: Tensor) -> Tensor:
@@ -84,6 +89,29 @@ def median(values: Tensor) -> Tensor:
     """Median over the last dimension, the mean of the middle two where their number is even."""
     ordered, n = values.sort(dim=-1).values, values.shape[-1]
     return (ordered[..., (n - 1) // 2] + ordered[..., n // 2]) / 2
+
+
+def regression_scores(
+    pred: Tensor, target: Tensor, error: Tensor, names: Sequence[str], unit: str
+) -> dict[str, Tensor]:
+    """All figures of a regression.
+
+    Args:
+        pred: Predictions ``(..., N, d)``.
+        target: ``(N, d)`` or ``(..., N, d)``.
+        error: How far each prediction is off, ``(..., N)``, in ``unit``.
+        names: Names of the d dimensions.
+        unit: What the errors' figures are named after.
+
+    Returns:
+        ``r2_pooled``, ``r2_per_dim``, ``r2_NAME`` of each dimension where there are several,
+        ``UNIT_mean`` and ``UNIT_median``; ``(...)`` each.
+    """
+    scores = {"r2_pooled": r2_pooled(pred, target), "r2_per_dim": r2_per_dim(pred, target)}
+    if len(names) > 1:
+        each = r2_each_dim(pred, target).unbind(-1)
+        scores |= {f"r2_{name}": figure for name, figure in zip(names, each, strict=True)}
+    return scores | {f"{unit}_mean": error.mean(dim=-1), f"{unit}_median": median(error)}
 
 
 def constant_baseline(
@@ -167,32 +195,69 @@ class PerDimR2(_R2):
         return _per_dim(residual, total, squares, count)
 
 
-class RotationError(Metric):
-    """Streaming :func:`rotation_degrees`: mean and median, ``{"degrees_mean", "degrees_median"}``.
+class EachDimR2(_R2):
+    """Streaming :func:`r2_each_dim`: ``{"r2_x", "r2_y", ...}``, ``(*members)`` each.
 
-    The median needs every angle: the state holds one float per sample and member.
+    Args:
+        names: Names of the dimensions.
+        members: As :class:`PooledR2`'s.
+    """
+
+    def __init__(self, names: Sequence[str], members: tuple[int, ...] = (), **kwargs: Any) -> None:
+        super().__init__(len(names), members, **kwargs)
+        self.names = tuple(names)
+
+    @staticmethod
+    def finish(residual: Tensor, total: Tensor, squares: Tensor, count: Tensor) -> Tensor:
+        """Combine the sums."""
+        return _each_dim(residual, total, squares, count)
+
+    def compute(self) -> dict[str, Tensor]:  # type: ignore[override]
+        """R² of each dimension."""
+        figures = super().compute().unbind(-1)
+        return {f"r2_{name}": figure for name, figure in zip(self.names, figures, strict=True)}
+
+
+class ErrorSummary(Metric):
+    """Streaming mean and :func:`median` of errors: ``{"UNIT_mean", "UNIT_median"}``.
+
+    The median needs every error: the state holds one float per sample and member.
+
+    Args:
+        unit: What figures are named after.
     """
 
     full_state_update = False
     is_differentiable = False
     higher_is_better = False
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, unit: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.degrees: list[Tensor] | Tensor
-        self.add_state("degrees", default=[], dist_reduce_fx="cat")
+        self.unit = unit
+        self.errors: list[Tensor] | Tensor
+        self.add_state("errors", default=[], dist_reduce_fx="cat")
 
-    def update(self, pred: Tensor, target: Tensor) -> None:
-        """Add predictions ``(*members, N, 4)`` for targets ``(N, 4)`` or of the same shape."""
-        degrees = rotation_degrees(pred, target).movedim(-1, 0)  # samples first: states join there
-        assert isinstance(self.degrees, list)
-        self.degrees.append(degrees)
+    def update(self, error: Tensor) -> None:
+        """Add errors ``(*members, N)``."""
+        assert isinstance(self.errors, list)
+        self.errors.append(error.movedim(-1, 0))  # samples first: states join there
 
     def compute(self) -> dict[str, Tensor]:
-        """Mean and median of each member, ``(*members)``."""
-        degrees = dim_zero_cat(self.degrees).movedim(0, -1)
-        mean = degrees.double().mean(dim=-1)
-        return {"degrees_mean": mean, "degrees_median": median(degrees).double()}
+        """Mean and median of each member, ``(*members)`` float64."""
+        errors = dim_zero_cat(self.errors).movedim(0, -1)
+        mean = errors.double().mean(dim=-1)
+        return {f"{self.unit}_mean": mean, f"{self.unit}_median": median(errors).double()}
+
+
+class RotationError(ErrorSummary):
+    """Streaming :func:`rotation_degrees`: ``{"degrees_mean", "degrees_median"}``."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__("degrees", **kwargs)
+
+    def update(self, pred: Tensor, target: Tensor) -> None:  # type: ignore[override]
+        """Add predictions ``(*members, N, 4)`` for targets ``(N, 4)`` or of the same shape."""
+        super().update(rotation_degrees(pred, target))
 
 
 class TopKAccuracy(Metric):
@@ -255,7 +320,11 @@ def _pooled(residual: Tensor, total: Tensor, squares: Tensor, count: Tensor | in
 
 
 def _per_dim(residual: Tensor, total: Tensor, squares: Tensor, count: Tensor | int) -> Tensor:
-    return _one_minus_ratio(residual, squares, squares - total.square() / count).mean(dim=-1)
+    return _each_dim(residual, total, squares, count).mean(dim=-1)
+
+
+def _each_dim(residual: Tensor, total: Tensor, squares: Tensor, count: Tensor | int) -> Tensor:
+    return _one_minus_ratio(residual, squares, squares - total.square() / count)
 
 
 def _one_minus_ratio(residual: Tensor, squares: Tensor, spread: Tensor) -> Tensor:

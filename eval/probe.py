@@ -19,8 +19,6 @@ from eval.runner import make_trainer, quiet
 from eval.stacked import Draws, stacked_mlp
 from ssl_equiv.errors import UserError
 
-_VAL_BATCH = 4096
-
 
 @dataclass(frozen=True)
 class ProbeRecipe:
@@ -66,6 +64,7 @@ class StackedProbe(pl.LightningModule):
     """
 
     picks: int  # views that make a sample
+    val_batch: int = 4096  # samples that are judged at a time
     metrics: MetricCollection
     values: Mapping[str, Tensor]
     mean: Tensor
@@ -100,10 +99,12 @@ class StackedProbe(pl.LightningModule):
     def judge_on(self, views: FeatureSet) -> None:
         """Judge on other features from now on."""
         self.sets["val"], self.tables["val"] = views, views.features
-        self.metrics.reset()
+        for module in self.modules():
+            if isinstance(module, MetricCollection):
+                module.reset()
 
     def build(self, inputs: int, hidden: Sequence[int], outputs: int) -> None:
-        """Make the networks."""
+        """Make the networks, one a member."""
         seeds = self.seeds * len(self.parts)
         self.net = stacked_mlp([inputs, *hidden, outputs], seeds)
 
@@ -123,8 +124,8 @@ class StackedProbe(pl.LightningModule):
     def baseline(self) -> dict[str, float]:
         """What each metric gives to a constant answer, the best on the training targets."""
 
-    def forward(self, split: str, chosen: Tensor) -> Tensor:
-        """Outputs ``(P, S, B, o)`` for samples ``(1 + picks, [S,] B)`` of a split."""
+    def inputs(self, split: str, chosen: Tensor) -> Tensor:
+        """Features ``(P, S, B, d)`` of samples ``(1 + picks, [S,] B)`` of a split."""
         table = self.tables[split]
         chosen = chosen.to(table.device)
         picked = [table[chosen[0], views].to(self.device) for views in chosen[1:]]
@@ -135,7 +136,11 @@ class StackedProbe(pl.LightningModule):
         )
         if x_PSBD.ndim == 3:  # validation samples are the same for all seeds
             x_PSBD = x_PSBD.unsqueeze(1).expand(-1, self.members[1], -1, -1)
-        output: Tensor = self.net(x_PSBD.flatten(0, 1))
+        return x_PSBD
+
+    def forward(self, split: str, chosen: Tensor) -> Tensor:
+        """Outputs ``(P, S, B, o)`` for samples ``(1 + picks, [S,] B)`` of a split."""
+        output: Tensor = self.net(self.inputs(split, chosen).flatten(0, 1))
         return torch.unflatten(output, 0, self.members).float()
 
     def training_step(self, chosen: Tensor, batch_idx: int) -> Tensor:
@@ -180,7 +185,7 @@ class StackedProbe(pl.LightningModule):
     def val_dataloader(self) -> Any:
         """Index batches, dealt to the processes."""
         mine = self.val_samples()[:, self.trainer.global_rank :: self.trainer.world_size]
-        return DataLoader(_Batches(torch.split(mine, _VAL_BATCH, dim=-1)), batch_size=None)
+        return DataLoader(_Batches(torch.split(mine, self.val_batch, dim=-1)), batch_size=None)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam over the stack."""

@@ -20,7 +20,9 @@ _DRAWS = 0x5EED  # keeps a seed's batches apart from its weights
 
 
 class StackedLinear(nn.Module):
-    """M linear layers: ``(M, B, in) -> (M, B, out)``; input ``(B, in)`` is shared by all members.
+    """M linear layers: ``(M, B, in) -> (M, B, out)``.
+
+    Fewer inputs ``(K, B, in)`` are shared: member m takes ``x[m % K]``. So does one ``(B, in)``.
 
     Args:
         members: Number of layers M.
@@ -34,32 +36,50 @@ class StackedLinear(nn.Module):
         self.bias = nn.Parameter(torch.empty(members, 1, out_features))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply layer m to ``x[m]``."""
-        if x.ndim == 2:
-            x = x.expand(self.weight.shape[0], *x.shape)
-        return torch.baddbmm(self.bias, x, self.weight)
+        """Apply layer m to its input."""
+        x = x.unsqueeze(0) if x.ndim == 2 else x
+        if len(x) == len(self.weight):
+            return torch.baddbmm(self.bias, x, self.weight)
+        # the members of an input side by side: one wide product, and the input is read once
+        w_UKio = torch.unflatten(self.weight, 0, (-1, len(x)))
+        uses, _, inner, outer = w_UKio.shape
+        product = torch.bmm(x, w_UKio.permute(1, 2, 0, 3).reshape(len(x), inner, uses * outer))
+        y_UKBo = torch.unflatten(product, -1, (uses, outer)).permute(2, 0, 1, 3)
+        return y_UKBo.flatten(0, 1) + self.bias
 
     @torch.no_grad()
-    def reset(self, generators: Sequence[torch.Generator]) -> None:
-        """Draw member m with ``generators[m]`` as ``nn.Linear`` does: uniform, ±1/sqrt(in)."""
+    def reset(
+        self, generators: Sequence[torch.Generator], widths: Sequence[int] | None = None
+    ) -> None:
+        """Draw member m with ``generators[m]`` as ``nn.Linear`` does: uniform, ±1/sqrt(in).
+
+        Outputs beyond a member's own of ``widths`` start at zero.
+        """
         bound = 1 / math.sqrt(self.weight.shape[1])
         for member, generator in enumerate(generators):
-            self.weight[member].uniform_(-bound, bound, generator=generator)
-            self.bias[member].uniform_(-bound, bound, generator=generator)
+            for full in (self.weight[member], self.bias[member]):
+                width = full.shape[-1] if widths is None else widths[member]
+                drawn = full.new_empty(full.shape[0], width)
+                full.zero_()[:, :width] = drawn.uniform_(-bound, bound, generator=generator)
 
 
-def stacked_mlp(widths: Sequence[int], seeds: Sequence[int]) -> nn.Sequential:
+def stacked_mlp(
+    widths: Sequence[int], seeds: Sequence[int], outputs: Sequence[int] | None = None
+) -> nn.Sequential:
     """M perceptrons with ReLU between layers, member m drawn from ``seeds[m]``.
 
     Args:
         widths: Input, hidden and output widths; two entries make a linear map.
         seeds: One a member; equal seeds give equal weights.
+        outputs: Each member's own outputs, at most ``widths[-1]``, which is the default. A member
+            starts as if it had no others; as long as no loss looks at the others they stay zero.
     """
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     layers: list[nn.Module] = []
-    for inputs, outputs in itertools.pairwise(widths):
-        layers += [StackedLinear(len(seeds), inputs, outputs), nn.ReLU()]
-        layers[-2].reset(generators)  # type: ignore[operator]
+    for inner, outer in itertools.pairwise(widths):
+        layers += [StackedLinear(len(seeds), inner, outer), nn.ReLU()]
+        last = len(layers) == 2 * (len(widths) - 1)
+        layers[-2].reset(generators, outputs if last else None)  # type: ignore[operator]
     return nn.Sequential(*layers[:-1])
 
 

@@ -8,7 +8,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, NoReturn, TypeVar, get_type_hints
+from typing import Any, NoReturn, TypeVar, get_origin, get_type_hints
 
 from jsonargparse import ArgumentParser
 from pytorch_lightning.cli import LightningArgumentParser
@@ -155,7 +155,8 @@ def call(
         function: Its parameters become options.
         args: The command line.
         command: Name of the subcommand, for the usage line.
-        positional: Parameters that are given without a name, and their help.
+        positional: Parameters that are given without a name, and their help; one that is a list
+            takes one value or more.
         entries: What parameters that are mappings may hold: offered when a key is mistyped.
         classes: Base of the objects that parameters hold: subclasses are offered likewise.
 
@@ -166,8 +167,10 @@ def call(
     parser.entries = {name: tuple(names) for name, names in entries.items()}
     parser.classes.update(classes)
     parser.add_argument("--config", action="config", help="YAML file with any of the options.")
+    hints = get_type_hints(function)
     for name, text in positional.items():
-        parser.add_argument(name, type=str, help=text)
+        several: dict[str, Any] = {"nargs": "+"} if get_origin(hints[name]) is list else {}
+        parser.add_argument(name, type=str, help=text, **several)
     parser.add_function_arguments(function, skip=set(positional))
     config = parser.parse_args(args)
     config.pop("config", None)

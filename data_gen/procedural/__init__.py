@@ -7,7 +7,8 @@ the camera of the recipes stands (the families' code is written facing -y, x to 
 bounding box is centred and has diagonal 1. The palette is drawn alike for all classes: colour
 says nothing about the class. Some classes are look-alikes on purpose: chair, stool and bench;
 mug, teacup, teapot, pitcher and watering can; car, van, bus and truck; bicycle, motorcycle and
-scooter; lamp and microphone; sailboat and ship.
+scooter; lamp and microphone; sailboat and ship. ``LOOK_ALIKES`` are closer
+still: each of the demo's classes with something added.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from data_gen.procedural import (
     devices,
     furniture,
     kitchen,
+    look_alikes,
     places,
     road,
     sound,
@@ -31,7 +33,7 @@ from data_gen.procedural.draws import Draws, palette
 from data_gen.procedural.model import Model
 from ssl_equiv.errors import UserError
 
-__all__ = ["CLASSES", "DEMO_CLASSES", "check_class", "make"]
+__all__ = ["CLASSES", "DEMO_CLASSES", "LOOK_ALIKES", "check_class", "make"]
 
 _FAMILIES: dict[str, Callable[[Model, Draws], None]] = {
     family.__name__: family
@@ -59,11 +61,21 @@ DEMO_CLASSES: tuple[str, ...] = (
 """Twelve classes that can be told apart, and their rotation seen, in 64-pixel images."""
 
 
+LOOK_ALIKES: dict[str, str] = {
+    family.__name__: original
+    for family, original in zip(look_alikes.FAMILIES, look_alikes.ORIGINALS, strict=True)
+}
+"""Further classes, which are made only where they are named, and what each looks like; with
+``class_colors`` it has its original's colours."""
+
+_FAMILIES |= {family.__name__: family for family in look_alikes.FAMILIES}
+
+
 def make(class_name: str, instance: int, seed: int = 0, class_colors: bool = False) -> Mesh:
     """Make an object.
 
     Args:
-        class_name: One of ``CLASSES``.
+        class_name: One of ``CLASSES`` or ``LOOK_ALIKES``.
         instance: Which object of the class, from 0 without end.
         seed: Another seed makes other objects.
         class_colors: Paint all objects of a class alike: colour then tells the class, and the
@@ -82,7 +94,7 @@ def make(class_name: str, instance: int, seed: int = 0, class_colors: bool = Fal
     draws = Draws(class_name, instance, seed)
     colors = palette(draws)
     if class_colors:
-        colors = palette(Draws(class_name, "colors", seed))
+        colors = palette(Draws(LOOK_ALIKES.get(class_name, class_name), "colors", seed))
     model = Model(colors)
     _FAMILIES[class_name](model, draws)
     return model.mesh()
@@ -91,5 +103,5 @@ def make(class_name: str, instance: int, seed: int = 0, class_colors: bool = Fal
 def check_class(class_name: str) -> None:
     """Raise a ``UserError`` unless there is such a class; it names the nearest one."""
     if class_name not in _FAMILIES:
-        near = difflib.get_close_matches(class_name, CLASSES, 1, 0.0)[0]
+        near = difflib.get_close_matches(class_name, _FAMILIES, 1, 0.0)[0]
         raise UserError(f"no procedural class {class_name!r}: did you mean {near!r}?")

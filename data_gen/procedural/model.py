@@ -32,6 +32,12 @@ class Model:
         self._parts += [placed, placed.scaled(-1, 1, 1)]
         self._colors += [color, color]
 
+    @property
+    def bounds(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Least and greatest corner of what was added so far."""
+        points = np.concatenate([part.points for part in self._parts])
+        return points.min(axis=0), points.max(axis=0)
+
     def mesh(self) -> Mesh:
         """Return the object centred on its bounding box, of diagonal 1, its front turned to +y.
 

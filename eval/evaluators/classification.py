@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
+from eval.evaluators.views import require_classes
+from eval.probe import ProbeRecipe
 from eval.probes import LinearProbe
 from eval.protocol import Evaluator, Measurement, Task
-from eval.recipes import Recipe, probe_recipe
+from eval.recipes import PUBLISHED, QUICK, Recipe, probe_recipe
+
+_MLP = {
+    "published": replace(PUBLISHED, hidden=(512,)),
+    "quick": replace(QUICK, hidden=(512,), epochs=40, lr=3e-3),
+}
 
 
 @dataclass(frozen=True)
@@ -21,11 +29,46 @@ class LinearClassification(Evaluator):
 
     def __call__(self, task: Task) -> list[Measurement]:
         """Judge every part of ``task``."""
+        require_classes(task, "a linear probe")
         recipe = probe_recipe(self.recipe, linear=True)
         return [
             measurement
             for parts in task.parts_by_width()
             for measurement in task.run(
                 LinearProbe(task.train, task.val, parts, task.seeds, recipe)
+            )
+        ]
+
+
+class MLPProbe(LinearProbe):
+    """Classification of single views by perceptrons of the widths ``recipe.hidden``."""
+
+    def build(self, inputs: int, hidden: Sequence[int], outputs: int) -> None:
+        """Make the networks."""
+        super().build(inputs, self.recipe.hidden, outputs)
+
+
+@dataclass(frozen=True)
+class MLPClassification(Evaluator):
+    """MLP probe: ``mlp_top1``, ``mlp_top5``.
+
+    What it gets beyond the linear probe is class information that a linear map does not reach.
+
+    Args:
+        recipe: How it is trained. ``published`` is the papers' recipe of a linear probe, as none
+            has an MLP; both named recipes have one hidden layer of 512.
+    """
+
+    recipe: Recipe = "quick"
+
+    def __call__(self, task: Task) -> list[Measurement]:
+        """Judge every part of ``task``."""
+        require_classes(task, "an MLP probe")
+        recipe = self.recipe if isinstance(self.recipe, ProbeRecipe) else _MLP[self.recipe]
+        return [
+            measurement
+            for parts in task.parts_by_width()
+            for measurement in task.run(
+                MLPProbe(task.train, task.val, parts, task.seeds, recipe), prefix="mlp_"
             )
         ]

@@ -99,9 +99,8 @@ class ScanpathClassification(Evaluator):
                 )
                 sets.append(replace(made, parts={PART: (0, made.features.shape[-1])}))
             some = replace(task, train=sets[0], val=sets[1], others={}, parts=(PART,))
-            probe = LinearProbe(
-                *sets, some.parts, some.seeds, probe_recipe(self.recipe, linear=True)
-            )
+            recipe = probe_recipe(self.recipe, linear=True)
+            probe = LinearProbe(some.train, some.val, some.parts, some.seeds, recipe)
             found += [
                 replace(measured, metric=f"{measured.metric}_length{length}")
                 for measured in some.run(probe)

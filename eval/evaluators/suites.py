@@ -21,11 +21,10 @@ log = logging.getLogger(__name__)
 def standard_evaluators(
     recipe: Recipe = "published", factors: Sequence[str] = ("rotation",)
 ) -> list[Evaluator]:
-    """The linear probe and a regressor for each factor, by the papers' recipe or the quick ones."""
-    return [
-        LinearClassification(recipe),
-        *(ActionRegression(factor, recipe) for factor in factors),
-    ]
+    """The linear probe and regressors of the factors, by the papers' recipe or the quick ones."""
+    # all factors in one evaluator: their regressors train as one stack
+    regression = [ActionRegression(tuple(factors), recipe)] if factors else []
+    return [LinearClassification(recipe), *regression]
 
 
 def sequence_evaluators(

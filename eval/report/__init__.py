@@ -1,1 +1,5 @@
-"""Results as one page to look at."""
+"""Results as one page to look at, and as tables."""
+
+from eval.report.compose import write_report
+
+__all__ = ["write_report"]

@@ -12,6 +12,7 @@ from lightning_utilities.core.rank_zero import rank_zero_warn
 from torch import Tensor
 
 from ssl_equiv.checkpoint import CHECKPOINTS, LAST, fall_back
+from ssl_equiv.collapse import effective_rank, spread
 from ssl_equiv.data.views import ViewBatch
 from ssl_equiv.errors import UserError
 
@@ -23,36 +24,6 @@ _PART_COLLAPSED = 0.001
 _FLAT = 2.0  # effective rank, where rows and columns would allow more
 _ENOUGH = 8
 _MEASUREMENTS = 5  # in a row: some parts spread only once training has begun
-
-
-def spread(features: Tensor) -> Tensor:
-    """How far features spread: 1 where no direction is preferred, 0 where all are one.
-
-    Args:
-        features: ``(N, D)``.
-
-    Returns:
-        Scalar, the mean standard deviation of the normalised features' columns times √D (SimSiam,
-        arXiv 2011.10566, Sec. 4.1).
-    """
-    normal = torch.nn.functional.normalize(features.float(), dim=1)
-    found: Tensor = normal.std(dim=0).mean() * features.shape[1] ** 0.5
-    return found
-
-
-def effective_rank(features: Tensor) -> Tensor:
-    """The exponential of the entropy of the singular values (RankMe, arXiv 2210.02885, Eq. 1).
-
-    Args:
-        features: ``(N, D)``; they are centred first.
-
-    Returns:
-        Scalar between 1 and min(N - 1, D).
-    """
-    values = torch.linalg.svdvals(features.float() - features.float().mean(dim=0))
-    share = values / values.sum().clamp_min(1e-12) + 1e-7
-    rank: Tensor = (-(share * share.log()).sum()).exp()
-    return rank
 
 
 class WatchHealth(pl.Callback):

@@ -15,6 +15,7 @@ COMMANDS = {
     "convert": "turn the published tarball or folder into shards, and shards into the folder",
     "pretrain": "train a method on a data set",
     "eval": "linear probe and rotation R2 of a backbone on a data set",
+    "report": "compare any number of runs on one page",
     "export": "turn a backbone into a folder that timm loads",
 }
 _MODULES = {"eval": "evaluate"}

@@ -83,7 +83,7 @@ def demo(out: str = "demo", num_objects: int = 960, steps: int = 800) -> None:
 
     stage(5, "writing the report")
     page = root / "report.html"
-    write_demo_report(page, data, run, export, rows, time.perf_counter() - start)
+    write_demo_report(page, data, run, export, time.perf_counter() - start)
     for name in ("random", "SIE"):
         evaluation.show([row for row in rows if row.model == name])
     console.print(

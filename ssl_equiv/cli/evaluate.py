@@ -16,6 +16,7 @@ import eval.evaluators as known  # their classes are known by name once imported
 from eval.cache import FeatureSet
 from eval.evaluators.suites import sequence_evaluators, standard_evaluators
 from eval.features import extract
+from eval.ood import split_by_range
 from eval.protocol import Evaluator, evaluate
 from eval.recipes import RecipeName
 from eval.results import RESULTS, Result, summarise, write_provenance, write_results
@@ -43,6 +44,7 @@ def judge(
     recipe: RecipeName | None = None,
     factors: list[str] | None = None,
     ood: list[str] = [],  # noqa: B006 (shown by --help, never changed)
+    by_range: bool = False,
     name: str | None = None,
     pretrained: bool = False,
     devices: int = 1,
@@ -75,6 +77,8 @@ def judge(
             beside a list of evaluators, which name their own.
         ood: Further data sets with the same factors, on whose val objects the same probes are
             judged: the rows' split is the folder's name.
+        by_range: Judge the val views inside and those outside the range of the training views on
+            their own too: rows of the splits val-in and val-out.
         name: What results call the model; by default as it was given.
         pretrained: For timm:NAME: take timm's weights (downloads them) instead of random ones.
         devices: Devices of the feature pass.
@@ -120,6 +124,8 @@ def judge(
         split: views_of(root, "val", f"features-{split}")
         for root, split in zip(ood, _names(ood), strict=True)
     }
+    if by_range:
+        others |= {f"val-{side}": some for side, some in split_by_range(train, val).items()}
     if evaluators is None:
         asked = ["rotation"] if factors is None else factors
         evaluators = standard_evaluators("published", asked)

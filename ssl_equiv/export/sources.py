@@ -73,16 +73,15 @@ def open_backbone(source: str, *, pretrained: bool = False, seed: int = 0) -> Ba
     Raises:
         UserError: nothing of these is there, or its weights do not fit.
     """
-    kind, _, name = source.rpartition(":")
+    kind, name = _kind(source)
     if kind == "timm":
         return _from_timm(name, pretrained, seed)
     if pretrained:
         raise UserError(f"pretrained is for timm:NAME, not for {source}: leave it out")
     if kind == "random":
         return _at_random(name, seed)
-    family, _, file = source.partition(":")
-    if family in IMPORTERS:
-        return _from_published(family, file)
+    if kind in IMPORTERS:
+        return _from_published(kind, name)
     if (Path(source) / "config.json").is_file():
         return _from_export(Path(source))
     return _from_method(PretrainedMethod(source), source)
@@ -99,12 +98,11 @@ def open_method(source: str, *, seed: int = 0) -> Method | None:
     Raises:
         UserError: nothing of these is there, or its weights do not fit.
     """
-    kind, _, name = source.rpartition(":")
+    kind, name = _kind(source)
     if kind == "random":
         return _randomised(name, seed).method.eval()
-    family, _, file = source.partition(":")
-    if family in IMPORTERS:
-        return import_published(family, file).method
+    if kind in IMPORTERS:
+        return import_published(kind, name).method
     if kind == "timm" or (Path(source) / "config.json").is_file():
         return None
     return PretrainedMethod(source).method
@@ -126,11 +124,17 @@ def start_from(method: Method, source: str) -> None:
     load_weights(method, found.state_dict(), source)
 
 
+def _kind(source: str) -> tuple[str, str]:
+    """What stands before the first colon, "" where there is none: a run may be called ``sie``."""
+    kind, colon, name = source.partition(":")
+    return (kind, name) if colon else ("", source)
+
+
 def _method_of(source: str) -> Method:
-    family, _, file = source.partition(":")
-    if family not in IMPORTERS:
+    kind, name = _kind(source)
+    if kind not in IMPORTERS:
         return PretrainedMethod(source).method
-    method = import_published(family, file).method
+    method = import_published(kind, name).method
     if method is None:
         raise UserError(
             f"{source} holds a backbone alone: start from a checkpoint with the method's heads"

@@ -6,10 +6,11 @@ entries of a pose, Q = P entries of a vote for it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
@@ -70,7 +71,7 @@ class Capsules(nn.Module):
         Returns:
             Activations ``(B, N)``, which sum to 1, and poses ``(B, N, P)``, both float32.
         """
-        x = self.norm(self.conv(x)).flatten(2)
+        x = self.norm(self._convolved(x)).flatten(2)
         with torch.autocast(x.device.type, enabled=False):
             activation, pose = at_least_float32(x).tensor_split([self.num_capsules], dim=1)
             activation = activation.sigmoid().transpose(1, 2).flatten(1)  # B I
@@ -78,10 +79,24 @@ class Capsules(nn.Module):
             pose = pose.permute(0, 2, 3, 1).flatten(2)  # B P I
             return self.routed(activation, pose)
 
+    def _convolved(self, x: Tensor) -> Tensor:
+        if x.device.type != "cpu":
+            convolved: Tensor = self.conv(x)
+            return convolved
+        # oneDNN's convolution of a map of a few cells takes 1.2 to 1.4 times the product of patches
+        x = x.permute(0, 2, 3, 1)  # in channels-last format these are views
+        height, width = x.shape[1:3]
+        padded = F.pad(x, (0, 0, 1, 1, 1, 1))
+        shifts = [(row, column) for row in range(3) for column in range(3)]
+        patches = torch.cat([padded[:, r : r + height, c : c + width] for r, c in shifts], dim=-1)
+        weight = self.conv.weight.permute(0, 2, 3, 1).flatten(1)
+        return F.linear(patches, weight).permute(0, 3, 1, 2)
+
     def routed(self, activation: Tensor, pose: Tensor) -> tuple[Tensor, Tensor]:
         """Route input capsules: activations ``(B, I)`` and poses ``(B, P, I)``."""
         logits = torch.baddbmm(self.route_bias, pose.permute(2, 0, 1), self.route)  # I B N
-        share = logits.softmax(dim=-1).permute(2, 1, 0) * activation  # N B I
+        # a copy here spares the operations that follow strides of I·B
+        share = logits.softmax(dim=-1).permute(2, 1, 0).contiguous() * activation  # N B I
         total = share.sum(dim=-1)  # N B
         summed: Tensor = _RoutedVotes.apply(share, pose, self.vote)  # N B Q
         # a capsule that nothing is routed to would divide zero by zero
@@ -106,8 +121,9 @@ class _RoutedVotes(torch.autograd.Function):
         share, pose = share.contiguous(), pose.contiguous()
         ctx.save_for_backward(share, pose, vote)
         out = pose.new_empty(vote.shape[0], pose.shape[0], vote.shape[1])
-        for part in _blocks(len(vote), pose):
-            torch.bmm(_weighted(share[part], pose), vote[part].flatten(2).mT, out=out[part])
+        for part, product in _blocks(len(vote), pose):
+            _weigh(share[part], pose, product)
+            torch.bmm(product.flatten(2), vote[part].flatten(2).mT, out=out[part])
         return out
 
     @staticmethod
@@ -118,25 +134,31 @@ class _RoutedVotes(torch.autograd.Function):
         grad = grad.contiguous()
         grad_share, grad_pose = torch.empty_like(share), torch.zeros_like(pose)
         grad_vote = torch.empty_like(vote)
-        for part in _blocks(len(vote), pose):
-            grad_vote[part] = torch.bmm(grad[part].mT, _weighted(share[part], pose)).view_as(
-                vote[part]
-            )
-            product = torch.bmm(grad[part], vote[part].flatten(2)).view(-1, *pose.shape)
-            grad_share[part] = (product * pose).sum(dim=2)
+        for part, product in _blocks(len(vote), pose):
+            _weigh(share[part], pose, product)
+            torch.bmm(grad[part].mT, product.flatten(2), out=grad_vote[part].flatten(2))
+            torch.bmm(grad[part], vote[part].flatten(2), out=product.flatten(2))
             for one, weight in zip(product, share[part], strict=True):
                 grad_pose.addcmul_(one, weight[:, None])
+            torch.sum(product.mul_(pose), dim=2, out=grad_share[part])
         return grad_share, grad_pose, grad_vote
 
 
-def _weighted(share: Tensor, pose: Tensor) -> Tensor:
-    return (share[:, :, None] * pose).flatten(2)  # j B PI
+def _weigh(share: Tensor, pose: Tensor, product: Tensor) -> None:
+    torch.mul(share[:, :, None], pose, out=product)  # j B P I
 
 
-def _blocks(num: int, pose: Tensor) -> list[slice]:
+def _blocks(num: int, pose: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """Slices of the output capsules, each with room for their products ``(j, B, P, I)``.
+
+    All blocks have the same room: memory that is not in the cache costs more than the sums.
+    """
     budget = _BLOCK_CPU if pose.device.type == "cpu" else _BLOCK_DEVICE
-    size = max(1, budget // max(1, pose.numel()))
-    return [slice(first, first + size) for first in range(0, num, size)]
+    size = min(num, max(1, budget // max(1, pose.numel())))
+    room = pose.new_empty(size, *pose.shape)
+    for first in range(0, num, size):
+        part = slice(first, min(first + size, num))
+        yield part, room[: part.stop - first]
 
 
 def from_published(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

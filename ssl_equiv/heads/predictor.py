@@ -35,6 +35,14 @@ class ActionLinear(nn.Module):
         """Transform ``x (B, in_dim)`` by actions ``(B, K)``; returns ``(B, out_dim)``."""
         return F.linear((action.to(x.dtype)[:, :, None] * x[:, None, :]).flatten(1), self.weight)
 
+    def orbit(self, x: Tensor, actions: Tensor) -> Tensor:
+        """Each of ``x (B, in_dim)`` moved by T actions ``(B, T, K)``; ``(B, T, out_dim)``.
+
+        The products ``W_k x`` are made once for all actions of a sample.
+        """
+        rows = F.linear(x, self.weight.view(-1, self.in_dim))  # of every W_k[o]
+        return actions.to(x.dtype) @ rows.view(len(x), -1, self.action_dim).mT
+
     def matrices(self) -> Tensor:
         """The maps W_k, ``(K, out_dim, in_dim)``."""
         return self.weight.view(-1, self.action_dim, self.in_dim).transpose(0, 1)
@@ -71,6 +79,12 @@ class DeepActionMLP(nn.Module):
         code = _with_one(self.action_net(action.to(x.dtype)))
         out: Tensor = self.second(_with_one(F.relu(self.first(_with_one(x), code))), code)
         return out
+
+    def orbit(self, x: Tensor, actions: Tensor) -> Tensor:
+        """Each of ``x (B, E)`` moved by T actions ``(B, T, K)``; ``(B, T, E)``."""
+        times = actions.shape[1]
+        out: Tensor = self(x.repeat_interleave(times, dim=0), actions.flatten(0, 1))
+        return out.view(len(x), times, -1)
 
 
 def _with_one(x: Tensor) -> Tensor:

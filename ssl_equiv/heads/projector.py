@@ -4,12 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from ssl_equiv.errors import UserError
 
 
-def projector(in_dim: int, widths: Sequence[int]) -> nn.Sequential:
+class Projector(nn.Sequential):
+    """Layers one after the other, which can take the views of a step together."""
+
+    def each(self, views: Sequence[Tensor]) -> list[Tensor]:
+        """The embedding ``(B, E)`` of each view ``(B, D)``, as if they came one by one.
+
+        BatchNorm sees one view at a time, as the papers' code; matrix products take all views:
+        weights are read once, and their gradient is one product in place of a sum of several.
+        """
+        sizes = [len(view) for view in views]
+        x = torch.cat(list(views))
+        for layer in self:
+            if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+                x = torch.cat([layer(view) for view in torch.split(x, sizes)])
+            else:
+                x = layer(x)
+        return list(torch.split(x, sizes))
+
+
+def projector(in_dim: int, widths: Sequence[int]) -> Projector:
     """[Linear, BatchNorm, ReLU] for every width but the last, then Linear without bias.
 
     Args:
@@ -31,4 +51,4 @@ def projector(in_dim: int, widths: Sequence[int]) -> nn.Sequential:
     for width in widths[:-1]:
         layers += [nn.Linear(in_dim, width), nn.BatchNorm1d(width), nn.ReLU(inplace=True)]
         in_dim = width
-    return nn.Sequential(*layers, nn.Linear(in_dim, widths[-1], bias=False))
+    return Projector(*layers, nn.Linear(in_dim, widths[-1], bias=False))

@@ -12,10 +12,11 @@ from ssl_equiv.losses import cosine_distance
 from ssl_equiv.methods.actions import relative_action
 from ssl_equiv.methods.base import Method, OptimizerConfig
 from ssl_equiv.methods.momentum import MomentumConfig, MomentumTarget
+from ssl_equiv.methods.predictive import Predictive
 from ssl_equiv.representation import Representation
 
 
-class BYOL(Method):
+class BYOL(Predictive, Method):
     """Each view's embedding predicts the other's in a slowly following target network.
 
     ``loss = 2 · (d(p(x), y') + d(p(y), x'))`` with ``d = 1 - cos`` (Eqs. 2 and 3), where x, y are
@@ -84,9 +85,30 @@ class BYOL(Method):
         """The prediction of view ``end`` from the embedding of view ``start``."""
         if self.factors:
             action = relative_action(batch, self.factors, self.action_dim, start, end)
-            x = torch.cat([x, self.embed_action(action.to(x.dtype))], dim=1)
+            return self._moved(x, action)
         prediction: Tensor = self.predictor(x)
         return prediction
+
+    def _moved(self, x: Tensor, action: Tensor) -> Tensor:
+        told = torch.cat([x, self.embed_action(action.to(x.dtype))], dim=1)
+        prediction: Tensor = self.predictor(told)
+        return prediction
+
+    @property
+    def directions(self) -> bool:
+        """The loss compares cosines."""
+        return True
+
+    def embed(self, features: Tensor) -> Tensor:
+        """The online network's embedding; it stands for the target's, which follows it."""
+        embedding: Tensor = self.projector(features)
+        return embedding
+
+    def predict(self, embedding: Tensor, actions: Tensor) -> Tensor:
+        """Each embedding moved by T elements; for BYOL with ``factors``."""
+        times = actions.shape[1]
+        moved = self._moved(embedding.repeat_interleave(times, dim=0), actions.flatten(0, 1))
+        return moved.view(len(embedding), times, -1)
 
     def on_fit_start(self) -> None:
         """Refuse a run without an end before it starts, where the momentum needs one."""

@@ -14,10 +14,11 @@ from ssl_equiv.losses.capsules import activation_cross_entropy, mean_entropy_gap
 from ssl_equiv.methods.actions import relative_action
 from ssl_equiv.methods.base import OptimizerConfig
 from ssl_equiv.methods.capsules import CapsuleMethod
+from ssl_equiv.methods.predictive import Predictive
 from ssl_equiv.representation import Representation
 
 
-class CapsIE(CapsuleMethod):
+class CapsIE(Predictive, CapsuleMethod):
     """Capsules' activations agree between views; a predictor moves their poses.
 
     With activations a_x, a_y, poses p_x, p_y (all N of an image, flattened), the prediction
@@ -104,3 +105,12 @@ class CapsIE(CapsuleMethod):
             "covariance": covariance(x) + covariance(y),
             "mean_entropy": mean_entropy_gap(x[:, :num]) + mean_entropy_gap(y[:, :num]),
         }
+
+    def embed(self, features: Tensor) -> Tensor:
+        """The poses, flattened: columns of the representation."""
+        first, past = self.parts["capsule_pose"]
+        return features[:, first:past]
+
+    def predict(self, embedding: Tensor, actions: Tensor) -> Tensor:
+        """Each embedding moved by T elements."""
+        return self.predictor.orbit(embedding, actions)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -16,10 +17,11 @@ from ssl_equiv.losses import covariance, invariance, variance
 from ssl_equiv.losses.capsules import activation_cross_entropy, mean_entropy_gap, moved, normalized
 from ssl_equiv.methods.base import OptimizerConfig
 from ssl_equiv.methods.capsules import CapsuleMethod
+from ssl_equiv.methods.predictive import Predictive
 from ssl_equiv.representation import Representation
 
 
-class EquiCaps(CapsuleMethod):
+class EquiCaps(Predictive, CapsuleMethod):
     """Capsules' activations agree between views; their poses are moved by the action itself.
 
     With activations a_x, a_y, poses P_x, P_y (matrices), the views' relative action T as a matrix,
@@ -96,21 +98,32 @@ class EquiCaps(CapsuleMethod):
         Raises:
             UserError: the data lack a factor, or it is of another group.
         """
-        expected: tuple[Group, ...] = (SO3(), Translation(3))
-        for name, group in zip(self.factors, expected, strict=False):
+        for name in self.factors:
             batch.relative(name, 0, 1)  # tells what is missing
-            if batch.groups[name] != group:
-                raise UserError(
-                    f"model.factors: {name!r} is of {batch.groups[name]}, but {group} stands there"
-                )
-        rotation = batch.actions[self.factors[0]]
-        if self.edge == 3:
-            return SO3().matrix(SO3().relative(rotation[:, 0], rotation[:, 1]))
-        group = SE3(self.frame)
-        zero = torch.zeros_like(rotation[..., :3])
-        translation = batch.actions[self.factors[1]] if len(self.factors) > 1 else zero
-        pose = group.pose(rotation, translation)
+        group, pose = self.elements(batch.actions, batch.groups)
         return group.matrix(group.relative(pose[:, 0], pose[:, 1]))
+
+    def elements(
+        self, actions: Mapping[str, Tensor], groups: Mapping[str, Group]
+    ) -> tuple[Group, Tensor]:
+        """Rotations, or poses in the frame: a relative pose is not made of relative factors.
+
+        Raises:
+            UserError: a factor is of another group.
+        """
+        expected: tuple[Group, ...] = (SO3(), Translation(3))
+        for name, wanted in zip(self.factors, expected, strict=False):
+            if groups[name] != wanted:
+                raise UserError(
+                    f"model.factors: {name!r} is of {groups[name]}, but {wanted} stands there"
+                )
+        rotation = actions[self.factors[0]]
+        group = self.acting
+        if not isinstance(group, SE3):
+            return group, rotation
+        zero = torch.zeros_like(rotation[..., :3])
+        translation = actions[self.factors[1]] if len(self.factors) > 1 else zero
+        return group, group.pose(rotation, translation)
 
     def terms(self, views: list[Representation], batch: ViewBatch) -> dict[str, Tensor]:
         """The five terms of the loss."""
@@ -133,3 +146,20 @@ class EquiCaps(CapsuleMethod):
             "covariance": covariance(x) + covariance(y),
             "mean_entropy": mean_entropy_gap(x[:, :num]) + mean_entropy_gap(y[:, :num]),
         }
+
+    def embed(self, features: Tensor) -> Tensor:
+        """The normalised poses, flattened: columns of the representation."""
+        first, past = self.parts["capsule_pose"]
+        pose = features[:, first:past].reshape(len(features), -1, self.edge, self.edge)
+        return normalized(pose).flatten(1)
+
+    def predict(self, embedding: Tensor, actions: Tensor) -> Tensor:
+        """The poses times T elements, normalised: nothing is learnt."""
+        matrix = self.acting.matrix(actions)
+        pose = embedding.reshape(len(embedding), -1, self.edge, self.edge)
+        return normalized(torch.einsum("bnij,btjk->btnik", pose, matrix)).flatten(2)
+
+    @property
+    def acting(self) -> Group:
+        """The group of the poses' actions."""
+        return SO3() if self.edge == 3 else SE3(self.frame)

@@ -13,10 +13,11 @@ from ssl_equiv.heads import ActionLinear, projector
 from ssl_equiv.losses import check_temperature, covariance, info_nce, invariance, variance
 from ssl_equiv.methods.actions import relative_action
 from ssl_equiv.methods.base import Method, OptimizerConfig
+from ssl_equiv.methods.predictive import Predictive
 from ssl_equiv.representation import Representation
 
 
-class EquiMod(Method):
+class EquiMod(Predictive, Method):
     """Two projectors see the whole representation; through one views agree, through the other they
     are moved by the action: ``loss = L(x_inv, y_inv) + w · L(W(g) x_equi, y_equi)``.
 
@@ -84,8 +85,9 @@ class EquiMod(Method):
 
     def terms_of_action(self, views: list[Representation], action: Tensor) -> dict[str, Tensor]:
         """The terms for two views and their relative action ``(B, K)``."""
-        x_inv, y_inv = (global_batch(self.projector_inv(view.features)) for view in views)
-        x_equi, y_equi = (self.projector_equi(view.features) for view in views)
+        features = [view.features for view in views]
+        x_inv, y_inv = map(global_batch, self.projector_inv.each(features))
+        x_equi, y_equi = self.projector_equi.each(features)
         prediction = global_batch(self.predictor(x_equi, action))
         x_equi, y_equi = global_batch(x_equi), global_batch(y_equi)
         if self.objective == "simclr":
@@ -101,3 +103,17 @@ class EquiMod(Method):
             "equi_variance": (variance(x_equi) + variance(y_equi)) / 2,
             "equi_covariance": covariance(x_equi) + covariance(y_equi),
         }
+
+    @property
+    def directions(self) -> bool:
+        """SimCLR's loss compares cosines, VICReg's differences."""
+        return self.objective == "simclr"
+
+    def embed(self, features: Tensor) -> Tensor:
+        """The representation through the equivariant projector."""
+        embedding: Tensor = self.projector_equi(features)
+        return embedding
+
+    def predict(self, embedding: Tensor, actions: Tensor) -> Tensor:
+        """Each embedding moved by T elements."""
+        return self.predictor.orbit(embedding, actions)

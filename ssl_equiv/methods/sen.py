@@ -11,10 +11,11 @@ from ssl_equiv.heads import ActionLinear, projector
 from ssl_equiv.losses import check_temperature, info_nce
 from ssl_equiv.methods.actions import relative_action
 from ssl_equiv.methods.base import Method, OptimizerConfig
+from ssl_equiv.methods.predictive import Predictive
 from ssl_equiv.representation import Representation
 
 
-class SEN(Method):
+class SEN(Predictive, Method):
     """The moved embedding of one view is nearest to that of the other: ``InfoNCE(W(g) x, y)``.
 
     As in SIE's comparisons (arXiv 2302.10283): a symmetric embedding network's objective with
@@ -57,6 +58,20 @@ class SEN(Method):
 
     def terms_of_action(self, views: list[Representation], action: Tensor) -> dict[str, Tensor]:
         """The term for two views and their relative action ``(B, K)``."""
-        x, y = (self.projector_equi(view.features) for view in views)
+        x, y = self.projector_equi.each([view.features for view in views])
         prediction = global_batch(self.predictor(x, action))
         return {"equivariance": info_nce(prediction, global_batch(y), self.temperature)}
+
+    @property
+    def directions(self) -> bool:
+        """The contrastive loss compares cosines."""
+        return True
+
+    def embed(self, features: Tensor) -> Tensor:
+        """The projected representation."""
+        embedding: Tensor = self.projector_equi(features)
+        return embedding
+
+    def predict(self, embedding: Tensor, actions: Tensor) -> Tensor:
+        """Each embedding moved by T elements."""
+        return self.predictor.orbit(embedding, actions)

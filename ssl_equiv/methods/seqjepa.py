@@ -13,10 +13,11 @@ from ssl_equiv.losses import cosine_distance
 from ssl_equiv.methods.actions import relative_action
 from ssl_equiv.methods.base import Method, OptimizerConfig
 from ssl_equiv.methods.momentum import MomentumConfig, MomentumTarget
+from ssl_equiv.methods.predictive import Predictive
 from ssl_equiv.representation import Representation
 
 
-class SeqJEPA(Method):
+class SeqJEPA(Predictive, Method):
     """Views keep what the actions change; their aggregate keeps what the object is.
 
     With features z_1 .. z_M of the observed views and relative actions a_i from view i to i + 1::
@@ -127,6 +128,22 @@ class SeqJEPA(Method):
     ) -> dict[str, Tensor]:
         """The term for observed ``(B, M, D)``, actions ``(B, M, K)`` and target ``(B, D)``."""
         return {"prediction": cosine_distance(self.head(features, actions), target)}
+
+    @property
+    def directions(self) -> bool:
+        """The loss compares cosines."""
+        return True
+
+    def embed(self, features: Tensor) -> Tensor:
+        """The features themselves; they stand for the target's, which follow them."""
+        return features
+
+    def predict(self, embedding: Tensor, actions: Tensor) -> Tensor:
+        """The next view's feature for T elements, from a sequence of one observation."""
+        times = actions.shape[1]
+        aggregate = self.head.aggregate(embedding[:, None], actions[:, :0])
+        every = aggregate.repeat_interleave(times, dim=0)
+        return self.head.predict(every, actions.flatten(0, 1)).view(len(embedding), times, -1)
 
     def on_fit_start(self) -> None:
         """Refuse a run without an end before it starts, where the momentum needs one."""

@@ -15,10 +15,11 @@ from ssl_equiv.heads import action_predictor, projector
 from ssl_equiv.losses import covariance, invariance, variance
 from ssl_equiv.methods.actions import relative_action
 from ssl_equiv.methods.base import Method, OptimizerConfig
+from ssl_equiv.methods.predictive import Predictive
 from ssl_equiv.representation import Representation
 
 
-class SIE(Method):
+class SIE(Predictive, Method):
     """The first columns are invariant; the last follow the relative action of the two views.
 
     With x and y the projected views, ``ŷ = W(g) x_equi`` the prediction for relative action g,
@@ -98,11 +99,11 @@ class SIE(Method):
 
     def terms_of_action(self, views: list[Representation], action: Tensor) -> dict[str, Tensor]:
         """The terms for two views and their relative action ``(B, K)``."""
-        x_equi, y_equi = (self.projector_equi(view["equi"]) for view in views)
+        x_equi, y_equi = self.projector_equi.each([view["equi"] for view in views])
         prediction = self.predictor(x_equi, action)
         x, y, terms = x_equi, y_equi, {}
         if self.projector_inv is not None:
-            x_inv, y_inv = (self.projector_inv(view["inv"]) for view in views)
+            x_inv, y_inv = self.projector_inv.each([view["inv"] for view in views])
             x, y = torch.cat([x_inv, x_equi], dim=1), torch.cat([y_inv, y_equi], dim=1)
             terms["invariance"] = invariance(x_inv, y_inv)
         x, y = global_batch(x), global_batch(y)
@@ -112,3 +113,12 @@ class SIE(Method):
             "prediction_variance": variance(global_batch(prediction)) / 2,
             "covariance": covariance(x) + covariance(y),
         }
+
+    def embed(self, features: Tensor) -> Tensor:
+        """The projected equivariant part."""
+        embedding: Tensor = self.projector_equi(features[:, -self.equi_dim :])
+        return embedding
+
+    def predict(self, embedding: Tensor, actions: Tensor) -> Tensor:
+        """Each embedding moved by T elements."""
+        return self.predictor.orbit(embedding, actions)

@@ -44,5 +44,5 @@ class SimCLR(Method):
         self, views: list[Representation], batch: ViewBatch | None = None
     ) -> dict[str, Tensor]:
         """The contrastive loss of the two projected views."""
-        x, y = (global_batch(self.projector(view.features)) for view in views)
+        x, y = map(global_batch, self.projector.each([view.features for view in views]))
         return {"contrast": info_nce(x, y, self.temperature)}

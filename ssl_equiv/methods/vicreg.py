@@ -62,7 +62,7 @@ class VICReg(Method):
         self, views: list[Representation], batch: ViewBatch | None = None
     ) -> dict[str, Tensor]:
         """Invariance, variance and covariance of the two projected views."""
-        x, y = (self.projector(view.features) for view in views)
+        x, y = self.projector.each([view.features for view in views])
         x_global, y_global = global_batch(x), global_batch(y)
         return {
             "invariance": invariance(x[:, : self.invariant_dims], y[:, : self.invariant_dims]),

@@ -26,9 +26,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_run_is_judged(
-    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = tmp_path / "run"
+    monkeypatch.chdir(tmp_path)
+    run = Path("sie")  # the name of a family of published checkpoints, too
     assert pretrain(data, run, 2) == 0
     args = ["eval", "--model", str(run), "--data", str(data), *QUICK]
     assert cli.main(args) == 0

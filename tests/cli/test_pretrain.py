@@ -13,7 +13,7 @@ import pytest
 import torch
 import yaml
 
-from eval.report.figures import read_metrics
+from eval.report.training import read_metrics
 from ssl_equiv import cli
 from ssl_equiv.checkpoint import PretrainedMethod
 from ssl_equiv.errors import UserError

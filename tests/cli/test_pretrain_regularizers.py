@@ -6,7 +6,7 @@ import pytest
 import torch
 import yaml
 
-from eval.report.figures import read_metrics
+from eval.report.training import read_metrics
 from ssl_equiv import cli
 from ssl_equiv.checkpoint import PretrainedMethod
 from ssl_equiv.export.sources import open_backbone

@@ -12,16 +12,17 @@ from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from data_gen.mesh import Material, Mesh
-from data_gen.procedural import CLASSES, DEMO_CLASSES, make
+from data_gen.procedural import CLASSES, DEMO_CLASSES, LOOK_ALIKES, make
 from data_gen.procedural.draws import Draws, palette
 from data_gen.procedural.primitives import cylinder
 from ssl_equiv.errors import UserError
 
+EVERY = (*CLASSES, *LOOK_ALIKES)
 DIGEST = """
 import hashlib
-from data_gen.procedural import CLASSES, make
+from data_gen.procedural import CLASSES, LOOK_ALIKES, make
 digest = hashlib.sha256()
-for name in CLASSES:
+for name in (*CLASSES, *LOOK_ALIKES):
     for instance in (0, 7):
         mesh = make(name, instance, 3)
         for array in (mesh.vertices, mesh.faces, mesh.face_material, mesh.corner_normals):
@@ -79,7 +80,7 @@ def asymmetry(mesh: Mesh) -> float:
     return float(min(rest) - still)
 
 
-@pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.parametrize("name", EVERY)
 def test_every_class_makes_sound_meshes(name: str) -> None:
     for instance in range(4):
         mesh = make(name, instance)
@@ -98,7 +99,7 @@ def test_every_class_makes_sound_meshes(name: str) -> None:
         assert np.average(agree > 0.5, axis=0, weights=areas(mesh)).min() > 0.98
 
 
-@pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.parametrize("name", EVERY)
 def test_faces_turn_outwards(name: str) -> None:
     step = (np.arange(40) + 0.5) / 40 - 0.5
     flat_grid = np.stack([*np.meshgrid(step, step), np.full((40, 40), 2.0)], axis=-1)
@@ -119,7 +120,7 @@ def test_faces_turn_outwards(name: str) -> None:
         assert inside < 0.003 * outside
 
 
-@pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.parametrize("name", EVERY)
 def test_no_rotation_leaves_it_alike(name: str) -> None:
     assert min(asymmetry(make(name, instance)) for instance in (0, 1)) > 0.003
 
@@ -136,7 +137,7 @@ def test_the_asymmetry_measure_finds_symmetry() -> None:
     assert asymmetry(mesh) < 0.001
 
 
-@pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.parametrize("name", EVERY)
 def test_instances_differ_in_shape(name: str) -> None:
     meshes = [make(name, instance) for instance in range(5)] + [make(name, 0, seed=1)]
     for i, one in enumerate(meshes):
@@ -190,6 +191,18 @@ def test_classes() -> None:
     assert len(CLASSES) == len(set(CLASSES)) >= 24
     assert len(DEMO_CLASSES) == 12
     assert set(DEMO_CLASSES) <= set(CLASSES)
+    assert set(LOOK_ALIKES.values()) == set(DEMO_CLASSES)
+    assert not set(LOOK_ALIKES) & set(CLASSES)  # the whole corpus is as it was
+
+
+def test_look_alikes_share_their_originals_class_colors() -> None:
+    def colors(name: str) -> np.ndarray:
+        materials = make(name, 0, class_colors=True).materials
+        return np.array([material.color for material in materials])
+
+    for name, original in LOOK_ALIKES.items():
+        np.testing.assert_array_equal(colors(name), colors(original))
+    assert not np.array_equal(colors("cot"), colors("camera"))
 
 
 def test_an_unknown_class_names_the_nearest() -> None:

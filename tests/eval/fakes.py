@@ -27,10 +27,11 @@ def feature_set(
     actions: Mapping[str, Tensor] | None = None,
     parts: Mapping[str, tuple[int, int]] | None = None,
     classes: int = 4,
+    groups: Mapping[str, Group] | None = None,
 ) -> FeatureSet:
     """Features ``(N, V, D)`` with rotations and labels drawn where none are given."""
     objects, views, width = features.shape
-    groups: dict[str, Group] = {"rotation": SO3(), "translation": Translation(3)}
+    groups = {"rotation": SO3(), "translation": Translation(3), **(groups or {})}
     if actions is None:
         actions = {"rotation": rotations(objects, views)}
     return FeatureSet(

@@ -9,21 +9,24 @@ from scipy.spatial.transform import Rotation
 from sklearn.metrics import r2_score, top_k_accuracy_score
 
 from eval.metrics import (
+    EachDimR2,
+    ErrorSummary,
     PerDimR2,
     PooledR2,
     RotationError,
     TopKAccuracy,
     constant_baseline,
     median,
+    r2_each_dim,
     r2_per_dim,
     r2_pooled,
+    regression_scores,
     rotation_degrees,
     top_k_accuracy,
 )
-from eval.targets import RelativeAction
+from eval.targets import make_targets
 from ssl_equiv.errors import UserError
-from ssl_equiv.groups import SO3
-from tests.eval.fakes import rotations
+from tests.eval.fakes import feature_set, rotations
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -58,13 +61,20 @@ def test_published_targets_are_the_published_ones() -> None:
     euler = np.stack([golden["euler_1"], golden["euler_2"]], axis=1)
     quats = torch.from_numpy(Rotation.from_euler("xyz", euler.reshape(-1, 3)).as_quat())
     actions = {"rotation": quats.reshape(-1, 2, 4)}
-    objects = torch.arange(len(euler))
-    chosen = torch.stack([objects, torch.zeros_like(objects), torch.ones_like(objects)])
-    published = RelativeAction("rotation", SO3(), "published")(actions, chosen).double()
+    canonical, published = _between_two_views(actions["rotation"])
     expected = torch.from_numpy(golden["quat_xyzw"])
-    torch.testing.assert_close(published, expected, atol=1e-6, rtol=1e-6)
-    canonical = RelativeAction("rotation", SO3())(actions, chosen)
+    torch.testing.assert_close(published.double(), expected, atol=1e-6, rtol=1e-6)
     assert (canonical[:, 3] >= 0).all()
+    torch.testing.assert_close(canonical.double(), expected * expected[:, 3:].sign())
+
+
+def _between_two_views(quats: torch.Tensor) -> list[torch.Tensor]:
+    """Relative rotations of objects with two views, canonical and published."""
+    views = feature_set(quats, actions={"rotation": quats})
+    objects = torch.arange(len(quats))
+    chosen = torch.stack([objects, torch.zeros_like(objects), torch.ones_like(objects)])
+    targets = make_targets(views, ["rotation"], conventions=("canonical", "published"))
+    return [target.values(target.quantity.elements(views), chosen) for target in targets]
 
 
 @pytest.mark.parametrize(("target", "pred", "r2"), [(2.0, 2.0, 1.0), (2.0, 2.5, 0.0)])
@@ -90,6 +100,40 @@ def test_streams_give_what_functions_give() -> None:
         for member in np.ndindex(2, 3):
             alone = function(pred[member], target)
             torch.testing.assert_close(metric.compute()[member], alone)
+
+
+def test_each_dimensions_is_scikit_learns() -> None:
+    pred, target = _regression(members=(2,))
+    metric = EachDimR2("abcd", (2,))
+    for part in torch.arange(500).split(77):
+        metric.update(pred[:, part], target[part])
+    found = metric.compute()
+    assert list(found) == ["r2_a", "r2_b", "r2_c", "r2_d"]
+    for member in range(2):
+        expected = r2_score(target.numpy(), pred[member].numpy(), multioutput="raw_values")
+        np.testing.assert_allclose([found[name][member] for name in found], expected, atol=1e-6)
+        np.testing.assert_allclose(r2_each_dim(pred, target)[member], expected, atol=1e-6)
+
+
+def test_errors_are_summed_up_as_numpy_does() -> None:
+    errors = torch.rand(2, 41, generator=torch.Generator().manual_seed(0))
+    metric = ErrorSummary("distance")
+    metric.update(errors[:, :7])
+    metric.update(errors[:, 7:])
+    found = metric.compute()
+    np.testing.assert_allclose(found["distance_mean"], errors.mean(-1), rtol=1e-6)
+    np.testing.assert_allclose(found["distance_median"], np.median(errors, axis=-1), rtol=1e-6)
+
+
+def test_all_figures_of_a_regression_at_once() -> None:
+    pred, target = _regression(n=21)
+    error = (pred - target).norm(dim=-1)
+    scores = regression_scores(pred, target, error, "abcd", "distance")
+    assert scores["r2_c"].item() == pytest.approx(r2_score(target[:, 2], pred[:, 2]))
+    assert scores["r2_pooled"] == r2_pooled(pred, target)
+    assert scores["distance_median"].item() == pytest.approx(np.median(error))
+    alone = regression_scores(pred[:, :1], target[:, :1], error, "a", "distance")
+    assert set(alone) == {"r2_pooled", "r2_per_dim", "distance_mean", "distance_median"}
 
 
 def test_degrees_are_scipys() -> None:
@@ -144,14 +188,11 @@ def test_top_k_is_scikit_learns(k: int) -> None:
         assert (metric.compute() == 1).all()
 
 
-@pytest.mark.parametrize(("convention", "expected"), [("canonical", 0.2435), ("published", 0.229)])
-def test_what_a_constant_gets_for_rotations(convention: str, expected: float) -> None:
-    quats = rotations(20_000, 2)
-    objects = torch.arange(20_000)
-    chosen = torch.stack([objects, torch.zeros_like(objects), torch.ones_like(objects)])
-    target = RelativeAction("rotation", SO3(), convention)({"rotation": quats}, chosen)  # type: ignore[arg-type]
+@pytest.mark.parametrize(("published", "expected"), [(False, 0.2435), (True, 0.229)])
+def test_what_a_constant_gets_for_rotations(published: bool, expected: float) -> None:
+    target = _between_two_views(rotations(20_000, 2))[published]
     negative = (target[:, 3] < 0).float().mean().item()
-    assert negative == pytest.approx(0.045 if convention == "published" else 0, abs=0.01)
+    assert negative == pytest.approx(0.045 if published else 0, abs=0.01)
     scores = constant_baseline(target, rotation=True)
     assert scores["r2_pooled"] == pytest.approx(expected, abs=0.004)
     assert scores["r2_per_dim"] == pytest.approx(0, abs=1e-9)

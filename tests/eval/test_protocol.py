@@ -28,6 +28,7 @@ def test_one_row_a_metric_part_and_seed(sets: tuple[FeatureSet, FeatureSet]) -> 
     evaluators = [LinearClassification(TINY), ActionRegression(recipe=TINY)]
     rows = evaluate(*sets, evaluators=evaluators, seeds=2, model="sie")
     kinds = ("r2_pooled", "r2_per_dim", "degrees_mean", "degrees_median")
+    kinds += ("r2_x", "r2_y", "r2_z", "r2_w")
     metrics = {"top1", "top5"} | {
         f"rotation_{kind}{suffix}" for kind in kinds for suffix in ("", "_published")
     }
@@ -121,9 +122,10 @@ def test_a_probe_is_fitted_once_and_judged_on_every_set(
 
 
 def test_standard_evaluators() -> None:
-    linear, *regressors = standard_evaluators("quick", ["rotation", "translation"])
+    linear, regression = standard_evaluators("quick", ["rotation", "translation"])
     assert isinstance(linear, LinearClassification)
-    assert [regressor.factor for regressor in regressors] == ["rotation", "translation"]
+    assert regression == ActionRegression(("rotation", "translation"), "quick")
+    assert len(standard_evaluators("quick", [])) == 1
     assert probe_recipe(standard_evaluators()[0].recipe).epochs == 300  # type: ignore[attr-defined]
 
 

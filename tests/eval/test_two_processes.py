@@ -69,3 +69,9 @@ def test_metrics_of_uneven_shares_add_up(found: list[dict[str, Any]]) -> None:
     expected = two_processes.measure(slice(0, 23))
     for process in found:
         torch.testing.assert_close(process["metrics"], expected)
+
+
+def test_evaluators_of_classes_are_those_of_one_process(found: list[dict[str, Any]]) -> None:
+    expected = two_processes.judge_classes()
+    for process in found:
+        assert process["classes"] == pytest.approx(expected)

@@ -8,13 +8,24 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torchmetrics import Metric
 
+from eval.class_metrics import ClassRetrieval, ClusterAgreement
+from eval.equivariance import Discrepancy, EquivarianceError, PredictionErrors
+from eval.evaluators.clustering import Clustering
+from eval.evaluators.few_shot import FewShot
+from eval.evaluators.neighbours import KNN, RetrievalOfClasses
 from eval.features import extract
-from eval.metrics import PerDimR2, PooledR2, RotationError, TopKAccuracy
+from eval.geometry import Alignment, Spectrum, Spread, Uniformity
+from eval.metrics import EachDimR2, ErrorSummary, PerDimR2, PooledR2, RotationError, TopKAccuracy
 from eval.probe import ProbeRecipe, fit
-from eval.probes import ActionRegressor
+from eval.ranks import PoseError, RetrievalScores
+from eval.regressor import Regressor
+from eval.targets import make_targets
 from ssl_equiv.data.module import ViewDataModule
-from tests.eval.fakes import equivariant, rotations
+from ssl_equiv.groups import SO3
+from tests.eval.evaluators.tasks import task_of
+from tests.eval.fakes import clusters, equivariant, rotations
 from tests.eval.networks import Network
 
 GLOO = {"devices": 2, "strategy": "ddp", "accelerator": "cpu"}
@@ -42,6 +53,7 @@ def run(rank: int, port: int, folder: str, dataset: str) -> None:
             "encoded": (encoded, model.encoded - encoded),
             "values": dict(values),
             "weights": [p.detach() for p in probe.net.parameters()],
+            "classes": judge_classes(),
             "metrics": measure(slice(0, 7) if rank == 0 else slice(7, 23)),
         },
         f"{folder}/{rank}.pt",
@@ -68,10 +80,11 @@ def extract_train(
     return torch.cat([found.index[:, None].float(), found.features.flatten(1)], dim=1)
 
 
-def make_probe() -> ActionRegressor:
+def make_probe() -> Regressor:
     # 23 objects x 5 epochs in batches of 16: slices differ in size, the last batch has 3
-    sets = equivariant(23, 12, "train"), equivariant(7, 12, "val")
-    return ActionRegressor(*sets, ["all"], [0, 1], ProbeRecipe(5, 16, hidden=(12,)))
+    train, val = equivariant(23, 12, "train"), equivariant(7, 12, "val")
+    targets = make_targets(train, ["rotation"], heads=("quaternion", "6d"))
+    return Regressor(train, val, ["all"], [0, 1], ProbeRecipe(5, 16, hidden=(12,)), targets)
 
 
 def measure(mine: slice) -> dict[str, Any]:
@@ -81,9 +94,46 @@ def measure(mine: slice) -> dict[str, Any]:
     metrics = {
         "pooled": PooledR2(4, (2,)),
         "per_dim": PerDimR2(4, (2,)),
+        "each": EachDimR2("xyzw", (2,)),
         "degrees": RotationError(),
         "top2": TopKAccuracy(2, (2,)),
     }
     for name, metric in metrics.items():
         metric.update(pred[:, mine], label[mine] if name == "top2" else target[mine])
+    errors = ErrorSummary("distance")
+    errors.update((pred - target).norm(dim=-1)[:, mine])
+    metrics["distance"] = errors
+    geometry = {"spectrum": Spectrum(4), "spread": Spread(4), "alignment": Alignment(4)}
+    for metric in geometry.values():
+        metric.update(pred[:, mine].transpose(0, 1))  # two views of an object
+    pairs = Uniformity()
+    pairs.update(pred[0, mine])
+    metrics |= {**geometry, "uniformity": pairs, **predictor_metrics(pred, target, mine)}
+    retrieval, agreement = ClassRetrieval(3), ClusterAgreement(5, 4)
+    retrieval.update(
+        pred[0, mine] @ target.T, label[mine, None] == label, noise[0, mine] @ target.T > -1
+    )
+    agreement.update((label * 3 + torch.arange(23) // 9)[mine] % 5, label[mine])
+    metrics |= {"retrieval": retrieval, "agreement": agreement}
     return {name: metric.compute() for name, metric in metrics.items()}
+
+
+def judge_classes() -> dict[str, float]:
+    # 7 objects of 3 views: one process judges 11 views, the other 10
+    task = task_of(*(clusters(7, 12, split, views=3, spread=2.0) for split in ("train", "val")))
+    evaluators = (KNN((1, 12)), RetrievalOfClasses(k=4), FewShot((1,)), Clustering())
+    return {found.metric: found.values[0] for judge in evaluators for found in judge(task)}
+
+
+def predictor_metrics(pred: Tensor, target: Tensor, mine: slice) -> dict[str, Metric]:
+    errors, apart, module = PredictionErrors(4), Discrepancy(4), EquivarianceError()
+    ranks, poses = RetrievalScores((1, 5)), PoseError()
+    one, other = pred[:, mine]
+    errors.update(one, target[mine], other)
+    apart.update(one, other, target[mine])
+    points = torch.randn(23, 5, 3, generator=torch.Generator().manual_seed(1)).double()
+    act = SO3().act
+    module.update(torch.relu, points[mine], target[mine], act, act)
+    ranks.update((one[:, :3] * 10).abs().long() + 1)
+    poses.update(one, target[mine])
+    return {"errors": errors, "apart": apart, "module": module, "ranks": ranks, "poses": poses}

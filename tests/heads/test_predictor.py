@@ -51,3 +51,19 @@ def test_the_deep_hypernetwork_is_the_one_that_builds_its_matrices() -> None:
         inner = torch.relu(first[:, :-1] @ x[i] + first[:, -1])
         want = second[:, :-1] @ inner + second[:, -1]
         torch.testing.assert_close(predictor(x, z)[i], want)
+
+
+def test_a_projector_takes_views_together_as_one_by_one() -> None:
+    torch.manual_seed(0)
+    together, one_by_one = projector(8, (6, 5, 4)).double(), projector(8, (6, 5, 4)).double()
+    one_by_one.load_state_dict(together.state_dict())
+    views = [torch.randn(7, 8, dtype=torch.float64), torch.randn(5, 8, dtype=torch.float64) + 1]
+    for have, want in zip(together.each(views), map(one_by_one, views), strict=True):
+        torch.testing.assert_close(have, want)
+    for net in (together, one_by_one):
+        outputs = together.each(views) if net is together else [net(view) for view in views]
+        sum(x.square().sum() * (1 + i) for i, x in enumerate(outputs)).backward()
+    for have, want in zip(together.parameters(), one_by_one.parameters(), strict=True):
+        torch.testing.assert_close(have.grad, want.grad)
+    for name, buffer in one_by_one.state_dict().items():
+        torch.testing.assert_close(together.state_dict()[name], buffer)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -17,8 +17,9 @@ from data_gen.recipe import Recipe
 from data_gen.render.embree import EmbreeRenderer
 from data_gen.sources import ProceduralSource
 from eval.evaluators import ActionRegression
+from eval.evaluators.regression import Depth
 from eval.protocol import evaluate
-from eval.recipes import QUICK
+from eval.recipes import QUICK, QUICK_LINEAR
 from eval.runner import make_trainer, quiet
 from ssl_equiv.data.views import Preprocess, ViewBatch
 from ssl_equiv.groups import SO3
@@ -141,14 +142,24 @@ def features(method: Method) -> Tensor:
     return torch.cat(made).unflatten(0, images.shape[:2])
 
 
-def rotation_r2(method: Method, part: str) -> float:
+def rotation_r2(method: Method, part: str, depth: Depth = "mlp") -> float:
     """Pooled R² of the relative rotation between held-out views of the objects."""
-    made, rotation = features(method), rendered_views().rotation
+    return r2_of(features(method), method.parts, part, depth)
+
+
+def r2_of(
+    made: Tensor, parts: Mapping[str, tuple[int, int]], part: str, depth: Depth = "mlp"
+) -> float:
+    """The same for features ``(O, V, D)`` of all views."""
+    rotation = rendered_views().rotation
     train, val = (
-        feature_set(made[:, v], name, actions={"rotation": rotation[:, v]}, parts=method.parts)
+        feature_set(made[:, v], name, actions={"rotation": rotation[:, v]}, parts=parts)
         for name, v in (("train", slice(TRAIN)), ("val", slice(TRAIN, None)))
     )
-    recipe = replace(QUICK, epochs=8000, batch_size=256, hidden=(128,))  # 250 steps
-    evaluator = ActionRegression(recipe=recipe, conventions=("canonical",))
+    # 250 steps, and 500 of what is convex
+    recipe = replace(QUICK, epochs=8000, batch_size=256, hidden=(128,))
+    if depth == "linear":
+        recipe = replace(QUICK_LINEAR, epochs=32000)
+    evaluator = ActionRegression(recipe=recipe, conventions=("canonical",), depths=(depth,))
     rows = evaluate(train, val, evaluators=[evaluator], parts=[part], seeds=1)
-    return next(row.value for row in rows if row.metric == "rotation_r2_pooled")
+    return next(row.value for row in rows if row.metric.endswith("rotation_r2_pooled"))

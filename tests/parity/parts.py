@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from eval.metrics import r2_pooled
+from eval.ranks import nearest, pose_error, retrieval_ranks, retrieval_scores
 from ssl_equiv.groups import SO3
-from ssl_equiv.groups.conversions import euler_xyz_to_quat
+from ssl_equiv.groups.conversions import euler_xyz_to_quat, quat_conjugate, quat_multiply
 from ssl_equiv.heads import ActionLinear, DeepActionMLP
 from tests.parity.common import Arrays, Errors, factored, relative_error, tensor
 
@@ -85,6 +86,26 @@ def r2(arrays: Arrays) -> Errors:
     return {"r2": relative_error(ours, arrays["r2"])}
 
 
+def retrieval(arrays: Arrays) -> Errors:
+    """Ranks, MRR, hit rates and PRE of predictions from each object's first view."""
+    views = int(arrays["views_per_object"])
+    quats = euler_xyz_to_quat(tensor(arrays, "euler")).unflatten(0, (-1, views))
+    embedding = tensor(arrays, "embeddings").unflatten(0, (-1, views))
+    predictor = ActionLinear(4, embedding.shape[-1])
+    predictor.weight.data = factored(arrays, "hypernet_weight")
+    actions = quat_multiply(quat_conjugate(quats[:, :1]), quats).float()  # signs as published
+    predictions = predictor.orbit(embedding[:, 0], actions)
+    ranks = retrieval_ranks(predictions, embedding, torch.arange(views).expand(len(quats), -1))
+    found = nearest(predictions.flatten(0, 1), embedding.flatten(0, 1))
+    quats = quats.flatten(0, 1)
+    ours = {
+        "ranks": ranks.flatten(),
+        "PRE": pose_error(quats, quats[found]),
+        **{n.upper(): score for n, score in retrieval_scores(ranks, (1, 2, 5, 10)).items()},
+    }
+    return {name: relative_error(value, arrays[name]) for name, value in ours.items()}
+
+
 def relative_rotation(arrays: Arrays) -> Errors:
     """Euler pairs to their relative rotation, as quaternion up to sign and as matrix."""
     group = SO3()
@@ -102,5 +123,6 @@ KINDS = {
     "sie_repo_hypernetwork_linear*.npz": hypernetwork_linear,
     "sie_repo_hypernetwork_deep*.npz": hypernetwork_deep,
     "sie_repo_r2*.npz": r2,
+    "sie_repo_retrieval*.npz": retrieval,
     "relative_rotation*.npz": relative_rotation,
 }
