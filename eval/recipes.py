@@ -13,8 +13,7 @@ of a thousand objects it stops far from convergence, the farther the smaller the
 QUICK = ProbeRecipe(epochs=60, schedule="one_cycle", standardize=True, precision="auto")
 """A regressor in a fifth of the papers' steps."""
 QUICK_REGRESSOR = replace(QUICK, epochs=120, lr=4e-3, hidden=(128, 128))
-"""A regressor in a fourteenth of the multiplications of one epoch of the papers', and twice the
-epochs of ``QUICK``: on a thousand objects it ends above it, at half the cost."""
+"""A smaller regressor for longer: half the cost of ``QUICK``, no worse on a thousand objects."""
 QUICK_LINEAR = replace(QUICK, epochs=300, batch_size=512, lr=2e-2)
 """A linear probe that converges on small data sets too: its problem is convex, steps are cheap."""
 RecipeName = Literal["published", "quick"]

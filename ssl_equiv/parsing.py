@@ -148,7 +148,7 @@ def call(
     positional: Mapping[str, str] = MappingProxyType({}),
     entries: Mapping[str, Iterable[str]] = MappingProxyType({}),
     classes: Mapping[str, type] = MappingProxyType({}),
-) -> None:
+) -> Any:
     """Call ``function`` with command-line arguments named, typed and described by its signature.
 
     Args:
@@ -159,6 +159,9 @@ def call(
             takes one value or more.
         entries: What parameters that are mappings may hold: offered when a key is mistyped.
         classes: Base of the objects that parameters hold: subclasses are offered likewise.
+
+    Returns:
+        What the function does.
 
     Raises:
         UserError: the arguments do not fit.
@@ -174,4 +177,4 @@ def call(
     parser.add_function_arguments(function, skip=set(positional))
     config = parser.parse_args(args)
     config.pop("config", None)
-    function(**parser.instantiate(config).as_dict())
+    return function(**parser.instantiate(config).as_dict())

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from eval.results import PROVENANCE
+from ssl_equiv.files import read_json
+
 if TYPE_CHECKING:
     from eval.report.runs import Model, Run
 
@@ -93,10 +96,13 @@ def commands(run: Run) -> str:
     if run.home is not None and not run.is_random:
         config = str(run.home / "config.yaml")
         lines.append(_line("pretrain", "--config", config, "--out", f"{run.home}-again"))
-    judged = ["--model", run.source, "--data", data]
-    if run.is_random or run.home is None or run.folder != run.home / "eval":
-        judged += ["--out", str(run.folder)]
-    lines.append(_line("eval", *judged))
+    if (run.folder / PROVENANCE).is_file():
+        lines.append(str(read_json(run.folder / PROVENANCE).get("command", "")))
+    else:
+        judged = ["--model", run.source, "--data", data]
+        if run.is_random or run.home is None or run.folder != run.home / "eval":
+            judged += ["--out", str(run.folder)]
+        lines.append(_line("eval", *judged))
     if not run.is_random:
         lines.append(_line("export", run.source, "--out", f"{run.home or run.folder}-timm"))
     return "\n".join(lines)

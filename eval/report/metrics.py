@@ -18,7 +18,7 @@ GROUPS = (
     "Other",
 )
 
-PUBLISHED = " (published sign)"
+PUBLISHED = " (as published)"
 """How the title of a metric in the published convention ends."""
 # the first pattern found in a name tells its group
 _GROUPS = (

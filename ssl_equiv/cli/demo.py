@@ -9,20 +9,17 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from eval.evaluators import standard_evaluators
-from eval.features import extract
-from eval.protocol import evaluate
-from eval.results import RESULTS, Result, results_table, write_results
+from eval.results import RESULTS, read_results, results_table, write_results
 from ssl_equiv.cli import evaluate as evaluation
 from ssl_equiv.cli import generate, pretrain
 from ssl_equiv.cli.demo_report import write_demo_report
-from ssl_equiv.data.module import ViewDataModule
 from ssl_equiv.errors import UserError
 from ssl_equiv.export import SIDECAR, export_timm, open_backbone
 from ssl_equiv.files import make_directory
 from ssl_equiv.parsing import call
 
 _SEEDS = 3
+_CARD = ("top1", "rotation_r2_pooled", "rotation_r2_per_dim", "rotation_degrees_median")
 
 
 def main(args: list[str]) -> None:
@@ -44,6 +41,7 @@ def demo(out: str = "demo", num_objects: int = 960, steps: int = 800) -> None:
     console, start = Console(), time.perf_counter()
     root = make_directory(out)
     data, run, export = root / "data", root / "sie", root / "export"
+    judged = run / "eval"
 
     if export.exists() and not (export / SIDECAR).is_file():
         raise UserError(f"{export} is not an export of this demo: choose another --out")
@@ -68,46 +66,32 @@ def demo(out: str = "demo", num_objects: int = 960, steps: int = 800) -> None:
     )
 
     stage(3, "judging it beside the same network at random initialisation")
-    rows: list[Result] = []
-    for name, source in (("random", f"random:{run}"), ("SIE", str(run))):
-        rows += _judge(name, source, data, run)
-    write_results(run / "eval" / RESULTS, [row for row in rows if row.model == "SIE"])
-    write_results(root / RESULTS, rows)
+    for name, source, where in (("random", f"random:{run}", root / "random"), ("SIE", run, judged)):
+        evaluation.main(
+            [
+                *("--config", str(shipped("eval/full.yaml"))),
+                *("--model", str(source), "--name", name, "--data", str(data)),
+                *("--out", str(where), "--seeds", str(_SEEDS), "--precision", fast_precision()),
+                # columns of random features are all alike
+                *(("--parts", "[all]") if name == "random" else ()),
+            ]
+        )
+
+    own = read_results(judged / RESULTS)
+    write_results(root / RESULTS, [*read_results(root / "random" / RESULTS), *own])
 
     stage(4, "exporting the backbone to timm")
     backbone = open_backbone(str(run))
     shutil.rmtree(export, ignore_errors=True)
-    lines = results_table([row for row in rows if row.model == "SIE"])
+    lines = results_table([row for row in own if row.metric in _CARD])
     error = export_timm(backbone, export, results=lines)
     console.print(f"{export}: loaded again by timm, largest output difference {error:.1e}")
 
     stage(5, "writing the report")
     page = root / "report.html"
     write_demo_report(page, data, run, export, time.perf_counter() - start)
-    for name in ("random", "SIE"):
-        evaluation.show([row for row in rows if row.model == name])
     console.print(
         f"[bold]{page}[/bold] is the page to look at ({time.perf_counter() - start:.0f} s)"
-    )
-
-
-def _judge(name: str, source: str, data: Path, run: Path) -> list[Result]:
-    backbone = open_backbone(source)
-    views = ViewDataModule(str(data), preprocess=backbone.preprocess)
-    options = {"precision": fast_precision()}
-    train, val = (
-        extract(backbone, views, run / "eval", split=split, name=name, trainer_options=options)
-        for split in ("train", "val")
-    )
-    parts = ["all"] if name == "random" else None  # columns of random features are all alike
-    return evaluate(
-        train,
-        val,
-        evaluators=standard_evaluators("quick"),
-        parts=parts,
-        seeds=_SEEDS,
-        model=name,
-        progress=True,
     )
 
 

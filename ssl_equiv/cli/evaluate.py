@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import re
 import shlex
-import sys
 from pathlib import Path
 from typing import Literal
 
@@ -19,18 +18,23 @@ from eval.features import extract
 from eval.ood import split_by_range
 from eval.protocol import Evaluator, evaluate
 from eval.recipes import RecipeName
+from eval.report.metrics import headline
 from eval.results import RESULTS, Result, summarise, write_provenance, write_results
 from ssl_equiv.data.images import open_views
 from ssl_equiv.errors import UserError
 from ssl_equiv.export import open_backbone, open_method
 from ssl_equiv.parsing import call
 
+_FEW = 20  # metrics; of more, only the headline is printed
+
 __all__ = ["judge", "known", "main", "show"]
 
 
 def main(args: list[str]) -> None:
     """Run ``ssl-equiv eval`` with command-line arguments ``args``."""
-    call(judge, args, "eval", classes={"evaluators": Evaluator})
+    folder, model, data = call(judge, args, "eval", classes={"evaluators": Evaluator})
+    command = shlex.join(["ssl-equiv", "eval", *args])
+    write_provenance(folder, command=command, model=model, data=data)
 
 
 def judge(
@@ -53,7 +57,7 @@ def judge(
     num_workers: int | None = None,
     skip_bad_images: bool = False,
     progress: bool = True,
-) -> list[Result]:
+) -> tuple[Path, str, str]:
     """Judge a frozen backbone: features of all views once, then every evaluator on them.
 
     By default a linear probe and the R2 of the relative rotation, for every part of the
@@ -149,11 +153,10 @@ def judge(
         pass_options=options,
     )
     write_results(folder / RESULTS, rows)
-    write_provenance(
-        folder, command=shlex.join(["ssl-equiv", *sys.argv[1:]]), model=model, data=data
-    )
     show(rows)
-    return rows
+    report = f"[bold]ssl-equiv report {folder}[/bold]"
+    Console().print(f"{len(rows)} figures in {folder / RESULTS}; {report} draws them")
+    return folder, model, data
 
 
 def _default_folder(model: str) -> Path:
@@ -177,15 +180,25 @@ def _with_recipe(evaluator: Evaluator, recipe: RecipeName) -> Evaluator:
 
 
 def show(rows: list[Result]) -> None:
-    """Print results as a table: mean and deviation over seeds, beside a constant predictor."""
+    """Print results beside a constant predictor; of many, those to look at first."""
     if not rows:
         Console().print("nothing was measured: no evaluator applies")
         return
-    splits = list(dict.fromkeys(row.split for row in rows))
-    for split in splits:
-        title = f"{rows[0].model} on {split}" if len(splits) > 1 else rows[0].model
-        table = Table("part", "metric", "mean", "± std", "constant predictor", title=title)
-        for row in summarise(row for row in rows if row.split == split):
+    metrics = list(dict.fromkeys(row.metric for row in rows))
+    wanted = metrics if len(metrics) <= _FEW else headline(metrics, _FEW)
+    for split in dict.fromkeys(row.split for row in rows):
+        shown = summarise(row for row in rows if row.split == split and row.metric in wanted)
+        if not shown:
+            continue
+        table = Table(
+            "part",
+            "metric",
+            "mean",
+            "± std",
+            "constant predictor",
+            title=f"{rows[0].model}: {split}",
+        )
+        for row in shown:
             spread = "" if row.std is None else f"{row.std:.3f}"
             floor = "" if row.baseline is None else f"{row.baseline:.3f}"
             table.add_row(row.part, row.metric, f"{row.mean:.3f}", spread, floor)

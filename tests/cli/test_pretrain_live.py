@@ -55,7 +55,7 @@ def test_a_run_is_continued_exactly(whole: Path, tmp_path: Path) -> None:
         (["--data.source.seed", "1"], "data.source.init_args.seed was 0, now 1"),
         (["--data.root", "absent"], "data.root and data.source are both given"),
         (["--data.source.objectz", "x"], "unknown key data.source.objectz: did you mean data.so"),
-        (["--data.source.views", "odd"], "data.source.views: expected Literal"),
+        (["--data.source.views", "odd"], "data.source.views: expected one of"),
         (["--data.source.recipe.imagesize", "3"], "unknown entry 'imagesize'"),
     ],
 )

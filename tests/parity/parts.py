@@ -10,9 +10,11 @@ from torch import Tensor
 
 from eval.metrics import r2_pooled
 from eval.ranks import nearest, pose_error, retrieval_ranks, retrieval_scores
+from ssl_equiv.backbones.anchoring import anchor, phase_norms
 from ssl_equiv.groups import SO3
 from ssl_equiv.groups.conversions import euler_xyz_to_quat, quat_conjugate, quat_multiply
-from ssl_equiv.heads import ActionLinear, DeepActionMLP
+from ssl_equiv.heads import ActionLinear, DeepActionMLP, EquiangularHead
+from ssl_equiv.losses import equiangular_loss
 from tests.parity.common import Arrays, Errors, factored, relative_error, tensor
 
 
@@ -119,10 +121,40 @@ def relative_rotation(arrays: Arrays) -> Errors:
     }
 
 
+def equiangular_head(arrays: Arrays) -> Errors:
+    """Logits, loss and gradient of classification by fixed vectors."""
+    features = tensor(arrays, "features").requires_grad_()
+    basis, label = tensor(arrays, "basis"), torch.from_numpy(arrays["labels"])
+    head = EquiangularHead(features.shape[1], 1, dim=features.shape[1])
+    head.basis = basis
+    loss = equiangular_loss(features, label, basis)
+    loss.backward()
+    blockwise = equiangular_loss(features, label, basis, block=7)
+    return {
+        "logits": relative_error(head(features), arrays["logits"]),
+        "loss": relative_error(loss, arrays["loss"]),
+        "loss in blocks": relative_error(blockwise, arrays["loss"]),
+        "grad features": relative_error(features.grad, arrays["grad/features"]),
+    }
+
+
+def polyphase(arrays: Arrays) -> Errors:
+    """Norms of the phases, the strongest one, and the map that is rolled to it."""
+    x, period = tensor(arrays, "x"), int(arrays["patch"])
+    rolled, offsets = anchor(x, period)
+    return {
+        "out": relative_error(rolled, arrays["out"]),
+        "phase norms": relative_error(phase_norms(x, period), arrays["phase_norms"]),
+        "argmax": relative_error(offsets[:, 0] * period + offsets[:, 1], arrays["argmax"]),
+    }
+
+
 KINDS = {
     "sie_repo_hypernetwork_linear*.npz": hypernetwork_linear,
     "sie_repo_hypernetwork_deep*.npz": hypernetwork_deep,
     "sie_repo_r2*.npz": r2,
     "sie_repo_retrieval*.npz": retrieval,
     "relative_rotation*.npz": relative_rotation,
+    "ebv_repo_head*.npz": equiangular_head,
+    "polyphase_order*.npz": polyphase,
 }

@@ -116,7 +116,7 @@ def test_a_wide_group_is_a_table_for_everything_measured() -> None:
     rows = [row(name, 0.5, "a") for name in [*names, "predictor_mrr"]]
     titles = [table.title for table in tables([model("a", rows)])[1:]]
     expected = [f"{f}{p}" for f in ("rotation", "floor hue", "linear rotation") for p in ("", "P")]
-    expected = [f"Equivariant: {name.replace('P', ' (published sign)')}" for name in expected]
+    expected = [f"Equivariant: {name.replace('P', ' (as published)')}" for name in expected]
     assert titles == [*expected, "Equivariant"]
     headings = [metric.heading for metric in tables([model("a", rows)])[1].metrics]
     assert headings == ["R² x ↑", "R² pooled ↑"]
