@@ -348,8 +348,9 @@ def _make_table(asked: argparse.Namespace) -> int:
         minutes = (time.perf_counter() - begun) / done * (len(left) - done) / 60
         speed = record["steps_per_second"]
         trained = "not trained" if speed is None else f"{run.steps} steps at {speed:.1f}/s"
+        judged = f"judged in {record['judge_seconds']:.0f} s"
         print(
-            f"[{done}/{len(left)}] {run.name}: {trained}, judged in {record['judge_seconds']:.0f} s; "
+            f"[{done}/{len(left)}] {run.name}: {trained}, {judged}; "
             f"{datetime.now(timezone.utc):%H:%M} UTC, {minutes:.0f} min left",
             flush=True,
         )

@@ -137,6 +137,8 @@ def mini_table(results: dict[str, Any]) -> str:
     """The reference table of ``benchmarks.mini``'s results: a row a method and part."""
     methods, figures = results["methods"], results["figures"]
     cells = {(row["method"], row["part"], row["metric"]): row for row in figures}
+    order = list(methods)
+    figures = sorted(figures, key=lambda row: order.index(row["method"]))
     parts = list(dict.fromkeys((row["method"], row["part"]) for row in figures))
     aggregates = [row for row in figures if row["metric"].startswith("top1_length")]
     lines = [
@@ -155,13 +157,14 @@ def mini_table(results: dict[str, Any]) -> str:
         lines.append(f"| {known['title']} | {name} | {' | '.join(row)} |")
     for row in aggregates:
         title, length = methods[row["method"]]["title"], row["metric"].removeprefix("top1_length")
-        empty = " | " * (len(MINI) - 1)
-        lines.append(f"| {title} | aggregate of {length} views | {_mean(row)} |{empty}|")
+        lines.append(
+            f"| {title} | aggregate of {length} views | {_mean(row)} |{' |' * (len(MINI) - 1)}"
+        )
     floors = [
         next((row["baseline"] for row in figures if row["metric"] == metric), None)
         for metric in MINI
     ]
-    shown = ["" if floor is None else f"{floor + 0:.3f}" for floor in floors]
+    shown = ["" if floor is None else f"{round(floor, 3) + 0:.3f}" for floor in floors]
     return "\n".join([*lines, f"| constant predictor | | {' | '.join(shown)} |"])
 
 
