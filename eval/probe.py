@@ -19,6 +19,8 @@ from eval.runner import make_trainer, quiet
 from eval.stacked import Draws, stacked_mlp
 from ssl_equiv.errors import UserError
 
+_LEAST_SPREAD = 0.05  # of the columns' typical deviation: what a column counts for at least
+
 
 @dataclass(frozen=True)
 class ProbeRecipe:
@@ -31,7 +33,8 @@ class ProbeRecipe:
         schedule: ``constant``, or ``one_cycle``: up to ``lr`` in a tenth of the steps, then by a
             cosine to almost zero.
         standardize: Shift and scale each feature to mean 0 and deviation 1 over the training views
-            first. The papers do not; it makes short recipes converge.
+            first; columns that hardly vary stay smaller. The papers do not; it makes short
+            recipes converge.
         hidden: Hidden widths of the regressor; none makes it linear.
         precision: As Lightning's; ``auto`` takes bf16 where the hardware multiplies it natively.
     """
@@ -279,5 +282,6 @@ def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
         squares += flat.square().sum(dim=0)
     mean = total / count
     std = (squares / count - mean.square()).clamp_min(0).sqrt()
-    std = torch.where(std > 1e-6 * mean.abs(), std, 1.0).clamp_min(1e-12)  # constant columns stay 0
-    return mean.float(), std.float()
+    # columns that hardly ever vary would be blown up by the rare view in which they do
+    floor = (_LEAST_SPREAD * std.square().mean().sqrt()).clamp_min(1e-6 * mean.abs().max())
+    return mean.float(), std.clamp_min(floor.clamp_min(1e-12)).float()

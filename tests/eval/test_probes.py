@@ -6,8 +6,10 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
+from eval.evaluators import ActionRegression
 from eval.probe import ProbeRecipe, StackedProbe, fit
 from eval.probes import LinearProbe
+from eval.protocol import evaluate
 from ssl_equiv.errors import UserError
 from tests.eval.fakes import clusters, equivariant
 
@@ -64,3 +66,28 @@ def test_bad_input_is_one_clear_line() -> None:
         with pytest.raises(UserError, match=message) as caught:
             build()
         assert "\n" not in str(caught.value)
+
+
+def test_a_column_that_hardly_ever_varies_is_not_blown_up() -> None:
+    """A unit that one training view wakes a little, and some validation views more."""
+    recipe = ProbeRecipe(
+        epochs=150, batch_size=32, hidden=(32,), lr=1e-2, schedule="one_cycle", standardize=True
+    )
+    scores = []
+    for waking in (False, True):
+        sets = []
+        for split in ("train", "val"):
+            plain = equivariant(32, 12, split)
+            column = torch.zeros(32, 8, 1)
+            if waking:
+                column[0, 0], column[1:, 0] = 1e-3, 0.1 if split == "val" else 0.0
+            features = torch.cat([plain.features, column], dim=-1)
+            sets.append(replace(plain, features=features, parts={"all": (0, 13)}))
+        rows = evaluate(
+            *sets,
+            evaluators=[ActionRegression("rotation", recipe, conventions=("canonical",))],
+            seeds=1,
+        )
+        scores.append(next(row.value for row in rows if row.metric == "rotation_r2_pooled"))
+    assert scores[0] > 0.7
+    assert scores[1] > scores[0] - 0.1
