@@ -26,7 +26,7 @@ bench: $(READY)  ## every benchmark; results in benchmarks/results
 	done
 	$(BIN)/python -m benchmarks.table
 
-bench-mini: $(READY)  ## the reference table, about an hour on 2 cores; run again to go on
+bench-mini: $(READY)  ## the reference table, under an hour on 2 quiet cores; run again to go on
 	$(BIN)/python -m benchmarks.mini
 	$(BIN)/python -m benchmarks.table
 

@@ -90,4 +90,4 @@ def test_a_column_that_hardly_ever_varies_is_not_blown_up() -> None:
         )
         scores.append(next(row.value for row in rows if row.metric == "rotation_r2_pooled"))
     assert scores[0] > 0.7
-    assert scores[1] > scores[0] - 0.1
+    assert scores[1] > scores[0] - 0.2
