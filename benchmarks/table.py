@@ -88,6 +88,7 @@ def speed() -> str:
         f"| two-view batches at 128 px from shards (`load`) | "
         f"{load['views_per_second']['shards']:.0f} views/s | a plain Dataset of files: "
         f"{load['views_per_second']['plain']:.0f} views/s |",
+        *_live_rows(_result("live")["results"]),
         *_generator_rows(generate),
         "| all 2,623,600 images of 3DIEBench, 24k triangles (`generate`, extrapolated) | "
         f"{generate['256px_24k_2p']['core_hours_of_3diebench']:.1f} core-hours | the published "
@@ -190,6 +191,16 @@ def _generator_rows(results: dict[str, Any]) -> list[str]:
         f"{results[key]['images_per_second']:.0f} images/s | "
         f"{f'Cycles: {cycles} ({origin})' if '256' in title else ''} |"
         for key, title in titles.items()
+    ]
+
+
+def _live_rows(results: dict[str, Any]) -> list[str]:
+    return [
+        f"| views rendered in the loader, {size} px, a core (`live`) | "
+        f"{row['views_per_second_and_core']['live']:.0f} views/s: "
+        f"{100 * row['share_of_step']['live']:.0f} % of the core-seconds of a SIE step, ResNet-18 | "
+        f"reading them from shards: {row['views_per_second_and_core']['shards']:.0f} views/s |"
+        for size, row in ((64, results["64px"]), (128, results["128px"]))
     ]
 
 
