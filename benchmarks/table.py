@@ -198,7 +198,7 @@ def _live_rows(results: dict[str, Any]) -> list[str]:
     return [
         f"| views rendered in the loader, {size} px, a core (`live`) | "
         f"{row['views_per_second_and_core']['live']:.0f} views/s: "
-        f"{100 * row['share_of_step']['live']:.0f} % of the core-seconds of a SIE step, ResNet-18 | "
+        f"{100 * row['share_of_step']['live']:.0f} % of a SIE step's core-seconds (ResNet-18) | "
         f"reading them from shards: {row['views_per_second_and_core']['shards']:.0f} views/s |"
         for size, row in ((64, results["64px"]), (128, results["128px"]))
     ]
