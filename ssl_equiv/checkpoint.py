@@ -1,62 +1,42 @@
-"""Checkpoints that are whole or absent, and methods made again from them."""
+"""Checkpoints read without unpickling, and methods made again from them."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pickle
-import shutil
-import tempfile
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from torch import nn
 
+from ssl_equiv.backbones.lidar import LidarEncoder
 from ssl_equiv.data.record import LatentSchema
 from ssl_equiv.data.views import Preprocess
 from ssl_equiv.errors import UserError
-from ssl_equiv.files import atomic_write
 from ssl_equiv.methods.base import Method, class_path
+from ssl_equiv.methods.lidar import LidarMethod
 from ssl_equiv.parsing import instantiate
 
 CHECKPOINTS = "checkpoints"
 LAST = "last.ckpt"
-PREVIOUS = "previous.ckpt"  # the one before: a later step proved that its state can be used
+BEST = "best.ckpt"
 FAILED = "failed.ckpt"  # a state whose next step had no finite loss
-
-
-class AtomicCheckpointIO(TorchCheckpointIO):
-    """Lightning's checkpoint files through a temporary name, a flush to disk, and a rename.
-
-    The last one's predecessor is kept as ``previous.ckpt``; :func:`fall_back` tells what for.
-    """
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
-    ) -> None:
-        """Write the checkpoint, or leave the old one as it was."""
-        with atomic_write(path) as file:
-            torch.save(checkpoint, file)
-            if Path(path).name == LAST:  # still the old one, until the new one is whole
-                _keep(Path(path), PREVIOUS)
-
-    def load_checkpoint(
-        self, path: Any, map_location: Any = "cpu", weights_only: bool | None = None
-    ) -> dict[str, Any]:
-        """Read a checkpoint without unpickling objects."""
-        return read_checkpoint(path, map_location)
 
 
 def read_checkpoint(path: str | os.PathLike[str], map_location: Any = "cpu") -> dict[str, Any]:
     """Read a ``torch.save`` file of plain data and tensors.
 
     Raises:
-        UserError: the file is missing, cut short, or holds pickled objects.
+        UserError: the file is missing, cut short or damaged, or holds pickled objects.
     """
     try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as file:  # PyTorch writes check sums, and never looks
+                if file.testzip() is not None:
+                    raise zipfile.BadZipFile
         checkpoint = torch.load(path, map_location=map_location, weights_only=True)
     except FileNotFoundError as error:
         raise UserError(f"{os.fspath(path)} does not exist") from error
@@ -67,49 +47,12 @@ def read_checkpoint(path: str | os.PathLike[str], map_location: Any = "cpu") -> 
         ) from error
     except Exception as error:  # whatever a damaged file makes of the reader
         raise UserError(
-            f"{os.fspath(path)} is not a readable checkpoint: it may be cut short; take another"
+            f"{os.fspath(path)} is not a readable checkpoint: it may be cut short or damaged; take "
+            "another"
         ) from error
     if not isinstance(checkpoint, dict):
         raise UserError(f"{os.fspath(path)} holds a {type(checkpoint).__name__}, no checkpoint")
     return checkpoint
-
-
-def fall_back(last: Path, step: int) -> Path | None:
-    """The last good state, once the loss of the step from the state ``step`` was no number.
-
-    Where ``last`` holds that very state, nobody has ever learnt from it: its weights may be those
-    of a step that broke them. It is put aside as ``failed.ckpt``, and the one before, which a
-    finite loss followed, becomes the last.
-
-    Returns:
-        ``last``, or None where no good state remains.
-    """
-    if not last.exists():
-        return None
-    if read_checkpoint(last).get("global_step") != step:
-        return last
-    previous = last.with_name(PREVIOUS)
-    with contextlib.suppress(FileNotFoundError):  # another process may have done it
-        if not previous.exists():
-            os.replace(last, last.with_name(FAILED))
-            return None
-        _keep(last, FAILED)
-        os.replace(previous, last)  # at no moment is there no last one
-    return last
-
-
-def _keep(path: Path, name: str) -> None:
-    """Give a file a second name beside it, in the place of another that had it."""
-    if not path.exists():
-        return
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{name}.", suffix=".partial")
-    os.close(descriptor)
-    os.unlink(temporary)
-    try:
-        os.link(path, temporary)
-    except OSError:  # a file system without links
-        shutil.copyfile(path, temporary)
-    os.replace(temporary, path.with_name(name))
 
 
 def check_method(method: Method, found: str | None, where: str) -> None:
@@ -141,17 +84,15 @@ def find_checkpoint(source: str | os.PathLike[str]) -> Path:
     return path
 
 
-class PretrainedMethod:
-    """A method with its trained weights and what it needs to be used.
+class Pretrained:
+    """A method with its trained weights.
 
     Args:
         source: A run directory or a ``.ckpt`` file.
 
     Attributes:
         method: The LightningModule, in evaluation mode.
-        preprocess: What images go through before it.
-        schema: The factors of the data that it was trained on.
-        image_size: Side of the images that it was trained on, pixels.
+        data: What the checkpoint tells of the data.
         step: Optimiser steps taken.
         description: Class path and arguments of the method, plain data.
         found: What the regularizers learnt of the data by name, such as ``strength/rotation``.
@@ -179,7 +120,8 @@ class PretrainedMethod:
         stored = checkpoint["ssl_equiv"]
         arguments = dict(checkpoint["hyper_parameters"])
         # the weights come from the checkpoint: neither download others nor compile for a look
-        arguments["backbone"] = {**arguments["backbone"], "pretrained": False}
+        if "pretrained" in arguments["backbone"]:
+            arguments["backbone"] = {**arguments["backbone"], "pretrained": False}
         arguments["compile"] = False
         self.description: dict[str, Any] = {
             "class_path": stored["class_path"],
@@ -193,11 +135,59 @@ class PretrainedMethod:
         }
         load_weights(self.method, weights, str(self.path))
         self.method.eval()
-        self.preprocess = Preprocess(**stored["data"]["preprocess"])
-        self.schema = LatentSchema.from_list(stored["data"]["latents"])
-        self.image_size = int(stored["data"]["image_size"])
+        self.data: dict[str, Any] = stored["data"]
         self.step = int(checkpoint["global_step"])
         self.found: dict[str, float] = dict(stored.get("found", {}))
+
+
+class PretrainedMethod(Pretrained):
+    """A method on images with its trained weights and what it needs to be used.
+
+    Args:
+        source: A run directory or a ``.ckpt`` file.
+
+    Attributes:
+        preprocess: What images go through before it.
+        schema: The factors of the data that it was trained on.
+        image_size: Side of the images that it was trained on, pixels.
+
+    Raises:
+        UserError: as :class:`Pretrained`, or the run learnt from LiDAR sweeps.
+    """
+
+    def _open(self, checkpoint: dict[str, Any]) -> None:
+        super()._open(checkpoint)
+        if isinstance(self.method, LidarMethod):
+            raise UserError(
+                f"{self.path} learnt from LiDAR sweeps, not from images: docs/lidar_export.md tells what "
+                "is done with its encoder"
+            )
+        self.preprocess = Preprocess(**self.data["preprocess"])
+        self.schema = LatentSchema.from_list(self.data["latents"])
+        self.image_size = int(self.data["image_size"])
+
+
+class PretrainedEncoder(Pretrained):
+    """A method on LiDAR sweeps with its trained weights.
+
+    Args:
+        source: A run directory or a ``.ckpt`` file.
+
+    Attributes:
+        encoder: What was pretrained, in evaluation mode.
+
+    Raises:
+        UserError: as :class:`Pretrained`, or the run learnt from images.
+    """
+
+    def _open(self, checkpoint: dict[str, Any]) -> None:
+        super()._open(checkpoint)
+        if not isinstance(self.method, LidarMethod):
+            raise UserError(
+                f"{self.path} learnt from images ({type(self.method).__name__}), not from LiDAR "
+                "sweeps: choose a run of a method on sweeps, such as ESSL3D"
+            )
+        self.encoder: LidarEncoder = self.method.backbone
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, torch.Tensor], where: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -11,7 +10,8 @@ import torch
 from lightning_utilities.core.rank_zero import rank_zero_warn
 from torch import Tensor
 
-from ssl_equiv.checkpoint import CHECKPOINTS, LAST, fall_back
+from ssl_equiv.checkpoint_files import CheckpointFiles
+from ssl_equiv.checkpoint_io import BackgroundCheckpointIO
 from ssl_equiv.collapse import effective_rank, spread
 from ssl_equiv.data.views import ViewBatch
 from ssl_equiv.errors import UserError
@@ -37,11 +37,12 @@ class WatchHealth(pl.Callback):
     looking at once would stall it. Must stand before the callback that saves.
 
     Args:
-        run: Run directory, which holds the last good checkpoint.
+        files: The run's checkpoints, of which the last good one remains.
+        io: What writes them.
     """
 
-    def __init__(self, run: Path) -> None:
-        self.checkpoint = run / CHECKPOINTS / LAST
+    def __init__(self, files: CheckpointFiles, io: BackgroundCheckpointIO) -> None:
+        self.files, self.io = files, io
         self._start = 0  # optimiser steps behind the weights that this batch's loss is of
         self._before: tuple[int, int, Any] | None = None
         self._collapsed: Counter[str] = Counter()
@@ -124,7 +125,8 @@ class WatchHealth(pl.Callback):
 
     def stop(self, step: int, start: int, reason: str) -> None:
         """Raise UserError, telling what remains; the state ``start`` is not good any more."""
-        kept = fall_back(self.checkpoint, start)
+        self.io.wait()  # the state before this step may still be on its way
+        kept = self.files.discard(start)
         remains = "no good state was saved: the same command starts anew"
         if kept is not None:
             remains = (

@@ -5,17 +5,22 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
+from contextlib import nullcontext
 from importlib import import_module
 
 from ssl_equiv.errors import UserError, user_error
+from ssl_equiv.signals import watching
 
 COMMANDS = {
     "demo": "generate, pretrain, judge, export and report, in a few minutes",
     "generate": "render a multi-view data set whose views are group elements",
+    "simulate": "LiDAR sweeps of streets in motion, as KITTI writes them",
     "convert": "turn the published tarball or folder into shards, and shards into the folder",
     "pretrain": "train a method on a data set",
     "eval": "linear probe and rotation R2 of a backbone on a data set",
+    "detect": "fine-tune an encoder of LiDAR sweeps to find objects, and judge it",
     "report": "compare any number of runs on one page",
+    "submit": "run any of these as jobs on a Slurm cluster",
     "export": "turn a backbone into a folder that timm loads",
 }
 _MODULES = {"eval": "evaluate"}
@@ -27,7 +32,12 @@ _USAGE = "\n".join(
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command; returns the exit code: 0, 2 for what the user can mend, 130 for Ctrl-C."""
+    """Run a command.
+
+    Returns:
+        The exit code: 0; 2 for what the user can mend, 130 for Ctrl-C; other codes are the
+        command's own.
+    """
     args = sys.argv[1:] if argv is None else argv
     if not args or args[0] in ("-h", "--help"):
         print(_USAGE)
@@ -35,6 +45,8 @@ def main(argv: list[str] | None = None) -> int:
     # Lightning's own use of a deprecated PyTorch function, and its advertisement
     warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec", FutureWarning)
     warnings.filterwarnings("ignore", ".*instantiate_classes.. was deprecated")
+    # true of every machine with Slurm on it; a job is recognised without this
+    warnings.filterwarnings("ignore", ".*srun. command is available")
     for name in ("utilities.rank_zero", "trainer.connectors.checkpoint_connector"):
         logging.getLogger(f"pytorch_lightning.{name}").addFilter(_no_advertisement)
     try:
@@ -43,7 +55,10 @@ def main(argv: list[str] | None = None) -> int:
 
             print(__version__)
         else:
-            _command(args[0])([_underscored(arg) for arg in args[1:]])
+            # a run's signals may come before it is imported
+            with watching() if args[0] == "pretrain" else nullcontext():
+                code = _command(args[0])([_underscored(arg) for arg in args[1:]])
+            return code if isinstance(code, int) else 0
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+import re
+import signal
+import sys
 from collections.abc import Iterator, Set
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import yaml
-from jsonargparse.typing import PositiveInt
+from jsonargparse.typing import PositiveFloat, PositiveInt
+from lightning_fabric.plugins.environments import SLURMEnvironment
 from pytorch_lightning.cli import LightningCLI
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
-from ssl_equiv.callbacks import OnlineProbe, SaveCheckpoints, StepProgress, WatchHealth
-from ssl_equiv.checkpoint import (
-    CHECKPOINTS,
-    LAST,
-    AtomicCheckpointIO,
-    check_method,
-    load_weights,
-    read_checkpoint,
-)
+from ssl_equiv import cluster, run_lock
+from ssl_equiv.callbacks import Best, OnlineProbe, SaveCheckpoints, StepProgress, WatchHealth
+from ssl_equiv.checkpoint import check_method, load_weights
+from ssl_equiv.checkpoint_files import CheckpointFiles
+from ssl_equiv.checkpoint_io import BackgroundCheckpointIO
 from ssl_equiv.data.module import ViewDataModule
-from ssl_equiv.errors import UserError
+from ssl_equiv.errors import Preempted, UserError
 from ssl_equiv.export import start_from
 from ssl_equiv.files import atomic_write, make_directory, writing
 from ssl_equiv.methods.base import Method
@@ -45,8 +46,31 @@ _FREE = {
     "data.init_args.num_workers",
     "data.init_args.root",
     "checkpoint_every_n_steps",
+    "checkpoint_every_minutes",
+    "keep_checkpoints",
+    "best_metric",
+    "best_mode",
+    "requeue",
+    "redistribute",
     "out",
 }
+# what --redistribute lets differ besides
+_SHARES = {
+    "trainer.devices",
+    "trainer.num_nodes",
+    "trainer.strategy",
+    "trainer.accelerator",
+    "trainer.accumulate_grad_batches",
+    "data.batch_size",
+    "data.init_args.batch_size",
+}
+
+# how gloo and NCCL tell that a process at the other end is gone
+_LOST = re.compile(
+    "closed by peer|reset by peer|broken pipe|remote process|connection was likely closed"
+    "|timed out waiting|connection closed",
+    re.IGNORECASE,
+)
 
 
 class PretrainCLI(LightningCLI):
@@ -78,6 +102,45 @@ class PretrainCLI(LightningCLI):
             help="Optimiser steps between checkpoints.",
         )
         parser.add_argument(
+            "--checkpoint_every_minutes",
+            type=PositiveFloat | None,
+            default=15.0,
+            help="Minutes between checkpoints, whatever the steps; null for steps alone.",
+        )
+        parser.add_argument(
+            "--keep_checkpoints",
+            type=PositiveInt,
+            default=2,
+            help="How many of the newest checkpoints are kept, besides the best.",
+        )
+        parser.add_argument(
+            "--best_metric",
+            type=str | None,
+            default=None,
+            help="What is logged, such as probe/top1: the checkpoint with the best mean of it "
+            "since the one before is kept as best.ckpt.",
+        )
+        parser.add_argument(
+            "--best_mode",
+            type=Literal["max", "min"],
+            default="max",
+            help="Whether more or less of best_metric is better.",
+        )
+        parser.add_argument(
+            "--requeue",
+            type=bool,
+            default=True,
+            help="Put a Slurm job that a signal ends back into the queue; false leaves that to "
+            "the cluster.",
+        )
+        parser.add_argument(
+            "--redistribute",
+            type=bool,
+            default=False,
+            help="Continue a run with another number of processes or batch size: the rest of its "
+            "epoch is shared out anew, so it is not bitwise the uninterrupted run.",
+        )
+        parser.add_argument(
             "--online_probe",
             type=bool,
             default=False,
@@ -94,12 +157,16 @@ class PretrainCLI(LightningCLI):
         self.plain_config: dict[str, Any] = yaml.safe_load(
             self.parser.dump(self.config, skip_unset=False)
         )
-        self.resumes = (self.run / CHECKPOINTS / LAST).exists()
+        self.files = CheckpointFiles(self.run, self.config.keep_checkpoints)
+        self.io = BackgroundCheckpointIO()
+        self.resumes = self.files.last.exists() or bool(self.files.steps())
         if (self.run / CONFIG).exists() and self.resumes:
             old = yaml.safe_load((self.run / CONFIG).read_text())
             free = _FREE
             if "cosine" in str(self.plain_config["model"]):  # the end then shapes every step
                 free = _FREE - {"trainer.max_steps", "trainer.max_epochs"}
+            if self.config.redistribute:
+                free = free | _SHARES
             changed = list(differences(old, self.plain_config, free))
             if changed:
                 raise UserError(
@@ -111,9 +178,16 @@ class PretrainCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """The user's trainer with our loggers, callbacks and checkpoint files beside theirs."""
         given = self.config_init.trainer
+        best = self.config.best_metric and Best(self.config.best_metric, self.config.best_mode)
         callbacks: list[pl.Callback] = [
-            WatchHealth(self.run),
-            SaveCheckpoints(self.run, self.config.checkpoint_every_n_steps),
+            WatchHealth(self.files, self.io),
+            SaveCheckpoints(
+                self.files,
+                self.io,
+                self.config.checkpoint_every_n_steps,
+                self.config.checkpoint_every_minutes,
+                best or None,
+            ),
             StepProgress(shown=given.enable_progress_bar is not False),
         ]
         if self.config.online_probe:
@@ -123,16 +197,27 @@ class PretrainCLI(LightningCLI):
             if given.logger in (None, True)
             else given.logger
         )
+        plugins = [*(given.plugins or []), self.io]
+        size, shape = cluster.size(), {}
+        if size is not None:  # the job says how many processes there are
+            shape = {"num_nodes": size[0], "devices": size[1]}
+            # Lightning's own requeueing saves inside the signal's handler, where ranks deadlock
+            plugins.append(SLURMEnvironment(auto_requeue=False))
         return super().instantiate_trainer(
             logger=loggers,
             enable_progress_bar=True,  # ours logs the speed even where it draws nothing
             callbacks=[*(given.callbacks or []), *callbacks],
-            plugins=[*(given.plugins or []), AtomicCheckpointIO()],
+            plugins=plugins,
+            **shape,
         )
 
 
-def main(args: list[str]) -> None:
-    """Run ``ssl-equiv pretrain`` with command-line arguments ``args``."""
+def main(args: list[str]) -> int:
+    """Run ``ssl-equiv pretrain`` with command-line arguments ``args``.
+
+    Returns:
+        The exit code: 0, or what :func:`ended_by_signal` says.
+    """
     import ssl_equiv.methods  # noqa: F401 (their short names become valid for --model)
 
     cli = PretrainCLI(
@@ -158,23 +243,71 @@ def main(args: list[str]) -> None:
         start_from(cli.model, cli.config.init_from)
     cli.model.regularize(cli.config_init.regularizers or ())
     make_directory(cli.run)
-    if cli.trainer.is_global_zero:
+    first = cli.trainer.is_global_zero
+    try:
+        with run_lock.own(cli.run) if first else nullcontext():
+            fit(cli)
+    except Preempted as end:
+        return ended_by_signal(end, cli.run, cli.config.requeue, first)
+    except RuntimeError as error:
+        if cli.trainer.world_size > 1 and _LOST.search(str(error)):
+            raise UserError(
+                f"process {cli.trainer.global_rank} lost another process of this run: that one "
+                "was killed or failed, see what it told; the same command continues from the last "
+                f"checkpoint ({error})"
+            ) from error
+        raise
+    return 0
+
+
+def fit(cli: PretrainCLI) -> None:
+    """Train, from the newest state that can be read on."""
+    first, start = cli.trainer.is_global_zero, None
+    if cli.resumes:
+        found = cli.files.open(repair=first)
+        if found is not None:  # tell what differs, before Lightning tells it in many lines
+            start, checkpoint = found
+            learnt = checkpoint.get("ssl_equiv", {}).get("class_path")
+            check_method(cli.model, learnt, str(start))
+            load_weights(cli.model, checkpoint.get("state_dict", {}), str(start))
+            del checkpoint
+    if first:
         with atomic_write(cli.run / CONFIG) as file:
             file.write(yaml.safe_dump(cli.plain_config, sort_keys=False).encode())
-    last = cli.run / CHECKPOINTS / LAST
-    if cli.resumes:  # tell what differs, before Lightning tells it in many lines
-        checkpoint = read_checkpoint(last)
-        found = checkpoint.get("ssl_equiv", {}).get("class_path")
-        check_method(cli.model, found, str(last))
-        load_weights(cli.model, checkpoint.get("state_dict", {}), str(last))
-        del checkpoint
+    cli.datamodule.redistribute = cli.config.redistribute
     with writing(cli.run, full_disk_only=True):
-        cli.trainer.fit(
-            cli.model,
-            datamodule=cli.datamodule,
-            ckpt_path=last if cli.resumes else None,
-            weights_only=True,
-        )
+        cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=start, weights_only=True)
+
+
+def ended_by_signal(end: Preempted, run: Path, requeue: bool, first: bool) -> int:
+    """Put the job back into the queue, or tell how to go on.
+
+    Returns:
+        In a Slurm job 0, or 1 where the job should have been requeued and was not (a chain of
+        jobs must not go on then); elsewhere what a shell calls a program that the signal ended.
+    """
+    state = f"{end.signal} at step {end.step}, saved in {run}"
+    if not end.saved:
+        state = f"{end.signal} before the first step, nothing to save"
+    job = cluster.job_id()
+    again = "the same command continues there"
+    code = 0
+    if job is None:
+        code = 128 + getattr(signal, end.signal, signal.SIGTERM)
+    elif not requeue:
+        again = f"--requeue false leaves job {job} to the cluster"
+    elif not first:
+        return 0  # one process speaks for all
+    elif cluster.is_cancelled(job):
+        again = f"job {job} was cancelled and is not requeued; the same command continues"
+    else:
+        refused = cluster.requeue(job)
+        again = f"job {job} is requeued"
+        if refused is not None:
+            again, code = f"job {job} could not be requeued ({refused}): submit it again", 1
+    if first:
+        print(f"{state}: {again}", file=sys.stderr)
+    return code
 
 
 def names_data_class(args: list[str]) -> bool:

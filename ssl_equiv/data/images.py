@@ -17,6 +17,7 @@ from ssl_equiv.data.image_sources import ImageSource
 from ssl_equiv.data.module import ViewDataModule, ViewLoader
 from ssl_equiv.data.views import IMAGENET_MEAN, IMAGENET_STD, Preprocess, ViewBatch
 from ssl_equiv.errors import UserError
+from ssl_equiv.signals import spare_loader
 from ssl_equiv.transforms import Augmentation
 
 
@@ -242,6 +243,7 @@ class ImageDataModule(ViewDataModule):
             batch_sampler=sampler,
             num_workers=self.num_workers,
             collate_fn=_whole,
+            worker_init_fn=spare_loader,
             persistent_workers=persistent and self.num_workers > 0,
             pin_memory=self.trainer is not None
             and self.trainer.strategy.root_device.type == "cuda",

@@ -17,6 +17,7 @@ from ssl_equiv.data.recycle import SharedPool
 from ssl_equiv.data.sources import Source, open_source
 from ssl_equiv.data.views import Preprocess, ViewBatch, ViewDataset
 from ssl_equiv.errors import UserError
+from ssl_equiv.signals import spare_loader
 
 
 class ViewLoader:
@@ -25,10 +26,21 @@ class ViewLoader:
     The position counts the batches handed out, so a checkpoint written after a step continues
     with the next batch. Epochs follow one another by exhaustion: asking twice for an iterator
     does not skip one.
+
+    Args:
+        sampler: Who is in each batch of this process.
+        loader: Makes the batches.
+        redistribute: Continue a run whose global batch had another size, with the objects of the
+            epoch that it has not seen (but for a part of a batch), instead of refusing.
     """
 
-    def __init__(self, sampler: TrainSampler, loader: DataLoader[ViewBatch]) -> None:
-        self.sampler, self.loader = sampler, loader
+    def __init__(
+        self,
+        sampler: TrainSampler,
+        loader: DataLoader[ViewBatch],
+        redistribute: bool = False,
+    ) -> None:
+        self.sampler, self.loader, self.redistribute = sampler, loader, redistribute
         self.epoch = self.position = 0
 
     def __len__(self) -> int:
@@ -46,11 +58,42 @@ class ViewLoader:
 
     def state_dict(self) -> dict[str, int]:
         """Where the next batch comes from."""
-        return {"epoch": self.epoch, "position": self.position}
+        size = self.sampler.batch_size * self.sampler.world_size
+        return {"epoch": self.epoch, "position": self.position, "global_batch": size}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Continue from :meth:`state_dict`."""
+        """Continue from :meth:`state_dict`.
+
+        Raises:
+            UserError: the global batch had another size, and is not to be redistributed.
+        """
         self.epoch, self.position = state["epoch"], state["position"]
+        size = self.sampler.batch_size * self.sampler.world_size
+        before = state.get("global_batch", size)
+        if before == size:
+            return
+        if not self.redistribute:
+            raise UserError(
+                f"the run's global batch was {before} objects, now it is {size} "
+                f"({self.sampler.world_size} processes of {self.sampler.batch_size}): choose "
+                "data.batch_size and the number of processes to repeat it, or continue otherwise "
+                "by --redistribute true"
+            )
+        self.position = batches_done(state, self.sampler)
+        if self.position == len(self):
+            self.epoch, self.position = self.epoch + 1, 0
+
+
+def batches_done(state: dict[str, int], sampler: TrainSampler) -> int:
+    """How many of a sampler's batches hold what a :class:`ViewLoader` had handed out of its epoch.
+
+    Args:
+        state: The loader's state, of any number of processes and batch size.
+        sampler: The sampler of the continuation.
+    """
+    size = sampler.batch_size * sampler.world_size
+    seen = state["position"] * state.get("global_batch", size)
+    return min(-(-seen // size), len(sampler))
 
 
 class ViewDataModule(pl.LightningDataModule):
@@ -67,9 +110,14 @@ class ViewDataModule(pl.LightningDataModule):
         skip_bad_images: Replace objects that cannot be read, counting them, instead of stopping.
         source: Where views come from instead of a folder, such as ``data_gen.live.LiveSource``.
 
+    Attributes:
+        redistribute: Whether a run may continue with a global batch of another size.
+
     Raises:
         UserError: no data set there, or it has fewer views or objects than asked for.
     """
+
+    redistribute = False
 
     def __init__(
         self,
@@ -142,7 +190,7 @@ class ViewDataModule(pl.LightningDataModule):
         return TrainSampler(objects, batch_size, self.seed, rank, world_size)
 
     def _resumable(self, sampler: TrainSampler, loader: DataLoader[ViewBatch]) -> ViewLoader:
-        self._train = ViewLoader(sampler, loader)
+        self._train = ViewLoader(sampler, loader, self.redistribute)
         if self._position is not None:
             self._train.load_state_dict(self._position)
         return self._train
@@ -150,6 +198,16 @@ class ViewDataModule(pl.LightningDataModule):
     def state_dict(self) -> dict[str, Any]:
         """Where the next training batch comes from."""
         return {} if self._train is None else self._train.state_dict()
+
+    def batches_done(self, state_dict: dict[str, Any]) -> int | None:
+        """Batches of the epoch behind :meth:`state_dict`, where they are of another size now."""
+        sampler = self._train_sampler()
+        size = sampler.batch_size * sampler.world_size
+        if state_dict.get("global_batch", size) == size:
+            return None
+        done = batches_done(state_dict, sampler)
+        # the end of an epoch is stored as the start of the next
+        return done if state_dict["position"] else len(sampler)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from :meth:`state_dict`.
@@ -214,6 +272,7 @@ class ViewDataModule(pl.LightningDataModule):
             batch_sampler=sampler,
             num_workers=self.num_workers,
             collate_fn=_already_a_batch,
+            worker_init_fn=spare_loader,
             persistent_workers=persistent and self.num_workers > 0,
             pin_memory=self.trainer is not None
             and self.trainer.strategy.root_device.type == "cuda",

@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from ssl_equiv.checkpoint import AtomicCheckpointIO
+from ssl_equiv.checkpoint_io import BackgroundCheckpointIO
 from ssl_equiv.data.module import ViewDataModule
 from ssl_equiv.errors import UserError
 from ssl_equiv.methods import MomentumConfig, SeqJEPA
@@ -55,7 +55,7 @@ def fit(
         enable_model_summary=False,
         use_distributed_sampler=False,
         callbacks=[watch],
-        plugins=[AtomicCheckpointIO()],
+        plugins=[BackgroundCheckpointIO()],
         **options,
     )
     module = ViewDataModule(str(data), made.num_views, 4, num_workers=0)
