@@ -43,7 +43,8 @@ def configs() -> dict[str, dict[str, Any]]:
         config = yaml.safe_load(path.read_text())
         model = config["model"]
         # a regularizer beside the method would not be measured: its row would mislead
-        if model["init_args"]["backbone"]["name"] == "resnet18" and "regularizers" not in config:
+        backbone = model["init_args"]["backbone"].get("name")
+        if backbone == "resnet18" and "regularizers" not in config:
             found[path.stem] = model
     return found
 

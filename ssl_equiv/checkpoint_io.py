@@ -68,6 +68,11 @@ class BackgroundCheckpointIO(TorchCheckpointIO):
             return None
         return self._pending.exception()
 
+    @property
+    def writing(self) -> bool:
+        """Whether a file is being written."""
+        return self._pending is not None and not self._pending.done()
+
     def wait(self) -> None:
         """Return when nothing is being written any more; raise what went wrong."""
         pending, self._pending = self._pending, None

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import re
-import signal
-import sys
-from collections.abc import Iterator, Set
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +19,8 @@ from ssl_equiv.callbacks import Best, OnlineProbe, SaveCheckpoints, StepProgress
 from ssl_equiv.checkpoint import check_method, load_weights
 from ssl_equiv.checkpoint_files import CheckpointFiles
 from ssl_equiv.checkpoint_io import BackgroundCheckpointIO
+from ssl_equiv.cli.configuration import differences, names_data_class, one_wandb_run
+from ssl_equiv.cli.ended import ended_by_signal
 from ssl_equiv.data.module import ViewDataModule
 from ssl_equiv.errors import Preempted, UserError
 from ssl_equiv.export import start_from
@@ -159,6 +158,7 @@ class PretrainCLI(LightningCLI):
         )
         self.files = CheckpointFiles(self.run, self.config.keep_checkpoints)
         self.io = BackgroundCheckpointIO()
+        one_wandb_run(self.config.trainer.logger, self.run)
         self.resumes = self.files.last.exists() or bool(self.files.steps())
         if (self.run / CONFIG).exists() and self.resumes:
             old = yaml.safe_load((self.run / CONFIG).read_text())
@@ -192,14 +192,26 @@ class PretrainCLI(LightningCLI):
         ]
         if self.config.online_probe:
             callbacks.append(OnlineProbe(len(self.datamodule.source.classes)))
-        loggers = (
-            [CSVLogger(self.run, name="metrics"), TensorBoardLogger(self.run, "tensorboard", "")]
-            if given.logger in (None, True)
-            else given.logger
-        )
+        loggers = given.logger
+        if loggers in (None, True):
+            # what was logged after the state that is continued is logged again
+            again = {"purge_step": self.files.steps()[0]} if self.files.steps() else {}
+            loggers = [
+                CSVLogger(self.run, name="metrics"),
+                TensorBoardLogger(self.run, "tensorboard", "", **again),
+            ]
         plugins = [*(given.plugins or []), self.io]
         size, shape = cluster.size(), {}
         if size is not None:  # the job says how many processes there are
+            for name, asked, has in (
+                ("num_nodes", given.num_nodes, size[0]),
+                ("devices", given.devices, size[1]),
+            ):
+                if str(asked) not in ("auto", "-1", "1", str(has)):
+                    raise UserError(
+                        f"trainer.{name} is {asked}, but the Slurm job has {has}: leave it out, "
+                        "or submit another job"
+                    )
             shape = {"num_nodes": size[0], "devices": size[1]}
             # Lightning's own requeueing saves inside the signal's handler, where ranks deadlock
             plugins.append(SLURMEnvironment(auto_requeue=False))
@@ -277,66 +289,3 @@ def fit(cli: PretrainCLI) -> None:
     cli.datamodule.redistribute = cli.config.redistribute
     with writing(cli.run, full_disk_only=True):
         cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=start, weights_only=True)
-
-
-def ended_by_signal(end: Preempted, run: Path, requeue: bool, first: bool) -> int:
-    """Put the job back into the queue, or tell how to go on.
-
-    Returns:
-        In a Slurm job 0, or 1 where the job should have been requeued and was not (a chain of
-        jobs must not go on then); elsewhere what a shell calls a program that the signal ended.
-    """
-    state = f"{end.signal} at step {end.step}, saved in {run}"
-    if not end.saved:
-        state = f"{end.signal} before the first step, nothing to save"
-    job = cluster.job_id()
-    again = "the same command continues there"
-    code = 0
-    if job is None:
-        code = 128 + getattr(signal, end.signal, signal.SIGTERM)
-    elif not requeue:
-        again = f"--requeue false leaves job {job} to the cluster"
-    elif not first:
-        return 0  # one process speaks for all
-    elif cluster.is_cancelled(job):
-        again = f"job {job} was cancelled and is not requeued; the same command continues"
-    else:
-        refused = cluster.requeue(job)
-        again = f"job {job} is requeued"
-        if refused is not None:
-            again, code = f"job {job} could not be requeued ({refused}): submit it again", 1
-    if first:
-        print(f"{state}: {again}", file=sys.stderr)
-    return code
-
-
-def names_data_class(args: list[str]) -> bool:
-    """Whether the data are given by class path, and not by the arguments of ViewDataModule alone.
-
-    An unreadable configuration is not told here: the parser tells it.
-    """
-    for place, arg in enumerate(args):
-        key, _, value = arg.partition("=")
-        if key in ("--data", "--data.class_path"):
-            return True
-        if key == "--config":
-            path = Path(value or (args[place + 1] if place + 1 < len(args) else ""))
-            try:
-                config = yaml.safe_load(path.read_text())
-            except (OSError, ValueError, yaml.YAMLError):
-                continue
-            data = config.get("data") if isinstance(config, dict) else None
-            if isinstance(data, dict) and "class_path" in data:
-                return True
-    return False
-
-
-def differences(old: Any, new: Any, free: Set[str], name: str = "") -> Iterator[str]:
-    """What a continuation may not change, one ``key was .., now ..`` each."""
-    if name in free:
-        return
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in sorted(old.keys() | new.keys()):
-            yield from differences(old.get(key), new.get(key), free, f"{name}.{key}".lstrip("."))
-    elif old != new:
-        yield f"{name} was {old}, now {new}"

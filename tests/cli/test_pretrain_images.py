@@ -11,7 +11,7 @@ import yaml
 from eval.features import extract
 from ssl_equiv import cli
 from ssl_equiv.checkpoint import PretrainedMethod
-from ssl_equiv.cli.pretrain import names_data_class
+from ssl_equiv.cli.configuration import names_data_class
 from ssl_equiv.data.images import ImageDataModule, open_views
 from ssl_equiv.data.module import ViewDataModule
 from ssl_equiv.export import open_backbone

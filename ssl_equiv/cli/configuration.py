@@ -1,0 +1,60 @@
+"""Configurations of runs: what kind of data they name, and how two of them differ."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Set
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import Namespace
+
+
+def names_data_class(args: list[str]) -> bool:
+    """Whether the data are given by class path, and not by the arguments of ViewDataModule alone.
+
+    An unreadable configuration is not told here: the parser tells it.
+    """
+    for place, arg in enumerate(args):
+        key, _, value = arg.partition("=")
+        if key in ("--data", "--data.class_path"):
+            return True
+        if key == "--config":
+            path = Path(value or (args[place + 1] if place + 1 < len(args) else ""))
+            try:
+                config = yaml.safe_load(path.read_text())
+            except (OSError, ValueError, yaml.YAMLError):
+                continue
+            data = config.get("data") if isinstance(config, dict) else None
+            if isinstance(data, dict) and "class_path" in data:
+                return True
+    return False
+
+
+def differences(old: Any, new: Any, free: Set[str], name: str = "") -> Iterator[str]:
+    """What a continuation may not change, one ``key was .., now ..`` each."""
+    if name in free:
+        return
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted(old.keys() | new.keys()):
+            yield from differences(old.get(key), new.get(key), free, f"{name}.{key}".lstrip("."))
+    elif old != new:
+        yield f"{name} was {old}, now {new}"
+
+
+def one_wandb_run(logger: Any, run: Path) -> None:
+    """Let Weights & Biases continue one run of its own however often ``run`` is continued.
+
+    Args:
+        logger: ``trainer.logger`` as configured, changed in place where it is a ``WandbLogger``
+            without an ``id``.
+        run: Run directory.
+    """
+    for one in logger if isinstance(logger, list) else [logger]:
+        path = one.get("class_path", "") if isinstance(one, Mapping | Namespace) else ""
+        if str(path).rpartition(".")[2] == "WandbLogger":
+            arguments = one["init_args"]
+            if not arguments.get("id") and not arguments.get("version"):
+                name = str(run.resolve()).encode()
+                arguments["id"] = hashlib.sha256(name).hexdigest()[:16]
