@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from ssl_equiv.errors import UserError
 
+_TRIAL = 64  # pixels of a dry run, where any will do
+
 
 def as_map(backbone: nn.Module, features: Tensor) -> Tensor:
     """What ``backbone.forward_features`` gave as ``(B, C, H, W)``.
@@ -33,7 +35,7 @@ def as_map(backbone: nn.Module, features: Tensor) -> Tensor:
             f"{type(backbone).__name__} gives features {tuple(features.shape)}, which are neither "
             "a map nor the tokens of a square image: choose a backbone with a feature map"
         )
-    return tokens.transpose(1, 2).reshape(len(tokens), -1, edge, edge)
+    return tokens.transpose(1, 2).reshape(tokens.shape[0], -1, edge, edge)
 
 
 def map_shape(backbone: nn.Module, image_size: int) -> tuple[int, int, int]:
@@ -61,9 +63,34 @@ def map_shape(backbone: nn.Module, image_size: int) -> tuple[int, int, int]:
         ) from error
     finally:
         model.train()
-    if made.requires_grad:  # not where a model is made without gradients, to be looked at
-        trained = [p for p in model.parameters() if p.requires_grad]
-        reached = torch.autograd.grad(made.sum(), trained, allow_unused=True)
-        for parameter, gradient in zip(trained, reached, strict=True):
-            parameter.requires_grad_(gradient is not None)
+    freeze_behind_map(model, made)
     return made.shape[1], made.shape[2], made.shape[3]
+
+
+def freeze_behind_map(backbone: nn.Module, made: Tensor | None = None) -> list[str]:
+    """Freeze the parameters that no gradient of the map reaches, such as a pooling head's.
+
+    Without it several processes wait for gradients that never come, and weight decay shrinks what
+    nothing trains.
+
+    Args:
+        backbone: A timm model, in training mode.
+        made: Its map of some images; by default a dry run makes it.
+
+    Returns:
+        Names of what is frozen.
+    """
+    if made is None:
+        model: Any = backbone
+        fixed = getattr(getattr(model, "patch_embed", None), "img_size", None)
+        images = torch.zeros(1, 3, *(fixed or (_TRIAL, _TRIAL)))
+        made = as_map(model, model.eval().forward_features(images))
+        model.train()
+    if not made.requires_grad:  # a model that is made without gradients, to be looked at
+        return []
+    trained = {name: p for name, p in backbone.named_parameters() if p.requires_grad}
+    reached = torch.autograd.grad(made.sum(), list(trained.values()), allow_unused=True)
+    behind = [name for name, gradient in zip(trained, reached, strict=True) if gradient is None]
+    for name in behind:
+        trained[name].requires_grad_(False)
+    return behind

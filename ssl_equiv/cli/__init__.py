@@ -15,13 +15,16 @@ COMMANDS = {
     "demo": "generate, pretrain, judge, export and report, in a few minutes",
     "generate": "render a multi-view data set whose views are group elements",
     "simulate": "LiDAR sweeps of streets in motion, as KITTI writes them",
+    "pack": "turn a LiDAR data set into shards of pairs of sweeps",
     "convert": "turn the published tarball or folder into shards, and shards into the folder",
     "pretrain": "train a method on a data set",
     "eval": "linear probe and rotation R2 of a backbone on a data set",
     "detect": "fine-tune an encoder of LiDAR sweeps to find objects, and judge it",
     "report": "compare any number of runs on one page",
     "submit": "run any of these as jobs on a Slurm cluster",
-    "export": "turn a backbone into a folder that timm loads",
+    "export": "turn a backbone into a folder for timm, transformers, ONNX or torch.export",
+    "push": "upload such a folder to the Hugging Face hub",
+    "doctor": "look at this machine, try everything briefly, and say what to mend",
 }
 _MODULES = {"eval": "evaluate"}
 _USAGE = "\n".join(

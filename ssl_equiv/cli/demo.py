@@ -14,7 +14,7 @@ from ssl_equiv.cli import evaluate as evaluation
 from ssl_equiv.cli import generate, pretrain
 from ssl_equiv.cli.demo_report import write_demo_report
 from ssl_equiv.errors import UserError
-from ssl_equiv.export import SIDECAR, export_timm, open_backbone
+from ssl_equiv.export import SIDECAR, export_folder, open_backbone, open_method
 from ssl_equiv.files import make_directory
 from ssl_equiv.parsing import call
 
@@ -41,6 +41,7 @@ def demo(out: str = "demo", num_objects: int = 960, steps: int = 800) -> None:
     console, start = Console(), time.perf_counter()
     root = make_directory(out)
     data, run, export = root / "data", root / "sie", root / "export"
+    orbits = root / "orbits"
     judged = run / "eval"
 
     if export.exists() and not (export / SIDECAR).is_file():
@@ -51,8 +52,10 @@ def demo(out: str = "demo", num_objects: int = 960, steps: int = 800) -> None:
         console.print(f"[bold]{number}/5 {what}[/bold] [dim]({elapsed:.0f} s)[/dim]")
 
     stage(1, f"rendering {num_objects} objects, every view a known group element")
-    options = ["--out", str(data), "--num_objects", str(num_objects)]
-    generate.main(["--config", str(shipped("data/demo.yaml")), *options])
+    for name, folder, number in (("demo", data, num_objects), ("demo_orbits", orbits, None)):
+        options = ["--out", str(folder)]
+        options += [] if number is None else ["--num_objects", str(number)]
+        generate.main(["--config", str(shipped(f"data/{name}.yaml")), *options])
 
     stage(2, f"pretraining SIE for {steps} steps")
     pretrain.main(
@@ -72,6 +75,7 @@ def demo(out: str = "demo", num_objects: int = 960, steps: int = 800) -> None:
                 *("--config", str(shipped("eval/full.yaml"))),
                 *("--model", str(source), "--name", name, "--data", str(data)),
                 *("--out", str(where), "--seeds", str(_SEEDS), "--precision", fast_precision()),
+                *("--orbits", f'["{orbits}"]'),
                 # columns of random features are all alike
                 *(("--parts", "[all]") if name == "random" else ()),
             ]
@@ -84,7 +88,8 @@ def demo(out: str = "demo", num_objects: int = 960, steps: int = 800) -> None:
     backbone = open_backbone(str(run))
     shutil.rmtree(export, ignore_errors=True)
     lines = results_table([row for row in own if row.metric in _CARD])
-    error = export_timm(backbone, export, results=lines)
+    method = open_method(str(run))
+    error, _ = export_folder(backbone, ["timm"], export, method=method, results=lines)["timm"]
     console.print(f"{export}: loaded again by timm, largest output difference {error:.1e}")
 
     stage(5, "writing the report")

@@ -163,6 +163,7 @@ class ViewDataModule(pl.LightningDataModule):
             "image_size": self._image_size(),
             "classes": len(self.source.classes),
             "fingerprint": self.source.fingerprint,
+            "ranges": dict(self.source.ranges),
         }
 
     def train_dataloader(self) -> ViewLoader:

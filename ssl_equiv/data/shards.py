@@ -47,6 +47,11 @@ class ShardSource(Source):
         self.split = {k: np.array(v, dtype=np.int64) for k, v in manifest.split.items()}
         self.outputs, self.failed = manifest.outputs, manifest.failed
         self.paths = on_paths(manifest)
+        self.ranges = {
+            factor.name: manifest.recipe[factor.name]
+            for factor in manifest.schema.factors
+            if factor.name in manifest.recipe
+        }
         self.shards = manifest.shards
         for shard in self.shards:
             path = self.root / shard.name

@@ -29,6 +29,7 @@ class Source(ABC):
         failed: ``class/object`` without views, which is in no split, to the reason.
         image_size: Width and height of every image where that is known without reading one.
         paths: Whether an object's views follow one another on a smooth path, where that is known.
+        ranges: What the generator was told to draw each factor from, where that is known.
     """
 
     root: Path
@@ -41,6 +42,7 @@ class Source(ABC):
     failed: Mapping[str, str] = MappingProxyType({})
     image_size: int | None = None
     paths: bool | None = None
+    ranges: Mapping[str, Any] = MappingProxyType({})
 
     @property
     def labels(self) -> np.ndarray:

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ssl_equiv.backbones import BackboneConfig, create_backbone
-from ssl_equiv.checkpoint import PretrainedMethod, check_method, load_weights
+from ssl_equiv.checkpoint import Pretrained, PretrainedMethod, check_method, load_weights
 from ssl_equiv.data.views import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from ssl_equiv.errors import UserError
 from ssl_equiv.export.importers import IMPORTERS, import_published
@@ -133,7 +133,7 @@ def _kind(source: str) -> tuple[str, str]:
 def _method_of(source: str) -> Method:
     kind, name = _kind(source)
     if kind not in IMPORTERS:
-        return PretrainedMethod(source).method
+        return Pretrained(source).method
     method = import_published(kind, name).method
     if method is None:
         raise UserError(
@@ -154,6 +154,7 @@ def _from_method(found: PretrainedMethod, source: str) -> Backbone:
             "steps": found.step,
             "image_size": found.image_size,
             "factors": found.schema.to_list(),
+            "data": {key: found.data.get(key) for key in ("classes", "fingerprint", "ranges")},
         },
         source,
         found.method.eval() if own else None,

@@ -75,7 +75,7 @@ class Capsules(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             activation, pose = at_least_float32(x).tensor_split([self.num_capsules], dim=1)
             activation = activation.sigmoid().transpose(1, 2).flatten(1)  # B I
-            pose = pose.reshape(len(pose), self.num_capsules, self.pose_dim, -1)
+            pose = pose.reshape(pose.shape[0], self.num_capsules, self.pose_dim, -1)
             pose = pose.permute(0, 2, 3, 1).flatten(2)  # B P I
             return self.routed(activation, pose)
 
@@ -98,7 +98,10 @@ class Capsules(nn.Module):
         # a copy here spares the operations that follow strides of I·B
         share = logits.softmax(dim=-1).permute(2, 1, 0).contiguous() * activation  # N B I
         total = share.sum(dim=-1)  # N B
-        summed: Tensor = _RoutedVotes.apply(share, pose, self.vote)  # N B Q
+        if _is_exporting():  # blocks depend on the batch, which a graph leaves open
+            summed = torch.einsum("nbi,bpi,nqpi->nbq", share, pose, self.vote)
+        else:
+            summed = _RoutedVotes.apply(share, pose, self.vote)  # N B Q
         # a capsule that nothing is routed to would divide zero by zero
         mean = summed / total.clamp_min(torch.finfo(total.dtype).tiny)[..., None]
         return (total / activation.sum(dim=-1)).T, mean.transpose(0, 1)
@@ -106,6 +109,10 @@ class Capsules(nn.Module):
     def extra_repr(self) -> str:
         """Sizes."""
         return f"map {self.map_size}, {self.num_capsules} capsules, poses of {self.pose_dim}"
+
+
+# PyTorch 2.6 has the wider question alone
+_is_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
 
 
 class _RoutedVotes(torch.autograd.Function):

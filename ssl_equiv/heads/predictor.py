@@ -41,7 +41,7 @@ class ActionLinear(nn.Module):
         The products ``W_k x`` are made once for all actions of a sample.
         """
         rows = F.linear(x, self.weight.view(-1, self.in_dim))  # of every W_k[o]
-        return actions.to(x.dtype) @ rows.view(len(x), -1, self.action_dim).mT
+        return actions.to(x.dtype) @ rows.view(x.shape[0], -1, self.action_dim).mT
 
     def matrices(self) -> Tensor:
         """The maps W_k, ``(K, out_dim, in_dim)``."""
@@ -84,7 +84,7 @@ class DeepActionMLP(nn.Module):
         """Each of ``x (B, E)`` moved by T actions ``(B, T, K)``; ``(B, T, E)``."""
         times = actions.shape[1]
         out: Tensor = self(x.repeat_interleave(times, dim=0), actions.flatten(0, 1))
-        return out.view(len(x), times, -1)
+        return out.view(x.shape[0], times, -1)
 
 
 def _with_one(x: Tensor) -> Tensor:

@@ -108,7 +108,7 @@ class BYOL(Predictive, Method):
         """Each embedding moved by T elements; for BYOL with ``factors``."""
         times = actions.shape[1]
         moved = self._moved(embedding.repeat_interleave(times, dim=0), actions.flatten(0, 1))
-        return moved.view(len(embedding), times, -1)
+        return moved.view(embedding.shape[0], times, -1)
 
     def on_fit_start(self) -> None:
         """Refuse a run without an end before it starts, where the momentum needs one."""

@@ -150,13 +150,13 @@ class EquiCaps(Predictive, CapsuleMethod):
     def embed(self, features: Tensor) -> Tensor:
         """The normalised poses, flattened: columns of the representation."""
         first, past = self.parts["capsule_pose"]
-        pose = features[:, first:past].reshape(len(features), -1, self.edge, self.edge)
+        pose = features[:, first:past].reshape(features.shape[0], -1, self.edge, self.edge)
         return normalized(pose).flatten(1)
 
     def predict(self, embedding: Tensor, actions: Tensor) -> Tensor:
         """The poses times T elements, normalised: nothing is learnt."""
         matrix = self.acting.matrix(actions)
-        pose = embedding.reshape(len(embedding), -1, self.edge, self.edge)
+        pose = embedding.reshape(embedding.shape[0], -1, self.edge, self.edge)
         return normalized(torch.einsum("bnij,btjk->btnik", pose, matrix)).flatten(2)
 
     @property

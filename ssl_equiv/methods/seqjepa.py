@@ -143,7 +143,7 @@ class SeqJEPA(Predictive, Method):
         times = actions.shape[1]
         aggregate = self.head.aggregate(embedding[:, None], actions[:, :0])
         every = aggregate.repeat_interleave(times, dim=0)
-        return self.head.predict(every, actions.flatten(0, 1)).view(len(embedding), times, -1)
+        return self.head.predict(every, actions.flatten(0, 1)).view(embedding.shape[0], times, -1)
 
     def on_fit_start(self) -> None:
         """Refuse a run without an end before it starts, where the momentum needs one."""

@@ -36,7 +36,7 @@ from tests.export.published import (
     mlp,
     resnet,
 )
-from tests.export.test_timm_folder import ALONE
+from tests.export.test_folder import ALONE
 from tests.parity import common  # register the files' backbones
 from tests.parity import seqjepa as parity_seqjepa
 
