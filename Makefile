@@ -21,7 +21,8 @@ lint: $(READY)  ## style and types
 	$(BIN)/mypy
 
 bench: $(READY)  ## every benchmark; results in benchmarks/results
-	for script in groups predictor methods transforms generate load live eval; do \
+	for script in groups predictor methods transforms generate load live eval shift_vit \
+		shift_robustness equiangular equiangular_heads; do \
 		$(BIN)/python -m benchmarks.$$script || exit 1; \
 	done
 	$(BIN)/python -m benchmarks.table
@@ -30,9 +31,8 @@ bench-mini: $(READY)  ## the reference table, under an hour on 2 quiet cores; ru
 	$(BIN)/python -m benchmarks.mini
 	$(BIN)/python -m benchmarks.table
 
-docs: $(READY)  ## API pages in build/docs
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[docs]"
-	$(BIN)/python -m pdoc -o build/docs ssl_equiv data_gen eval
+docs: $(READY)  ## the site, in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

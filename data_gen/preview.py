@@ -79,7 +79,8 @@ def contact_sheet(
         source: Objects.
         recipe: Scene and distributions.
         seed: Seed of the data set, which fixes the views.
-        num_objects, num_views: Rows and columns, at most.
+        num_objects: Rows, at most.
+        num_views: Columns, at most.
         renderer: What renders them: ``embree`` or ``cycles``.
 
     Raises:

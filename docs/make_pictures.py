@@ -1,4 +1,4 @@
-"""Render the pictures of ``docs/datasets.md``: ``python -m docs.make_pictures``."""
+"""Render the pictures of the pages on data: ``python -m docs.make_pictures``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from data_gen.latents import sample_latents
+from data_gen.lidar.preview import sheet as sweeps_from_above
+from data_gen.lidar.recipe import LidarRecipe
+from data_gen.lidar.simulate import simulate
 from data_gen.recipe import Recipe
 from data_gen.render import EmbreeRenderer
 from data_gen.sources import ProceduralSource
@@ -53,6 +56,8 @@ def save(name: str, sheet: Image.Image) -> None:
 
 def main() -> None:
     """Render every picture."""
+    sweeps = [next(simulate(LidarRecipe(), 0, sequence, 1)) for sequence in range(4)]
+    save("lidar_sweeps", sweeps_from_above(sweeps, 480))
     for name in ("3diebench", "3diebench_t", "3diebench_ood_published", "3diebench_ood"):
         recipe = recipe_of(name)
         pictures = [views(recipe, index, 1)[0] for index in range(len(CLASSES))]

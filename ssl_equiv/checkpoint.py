@@ -159,8 +159,8 @@ class PretrainedMethod(Pretrained):
         super()._open(checkpoint)
         if isinstance(self.method, LidarMethod):
             raise UserError(
-                f"{self.path} learnt from LiDAR sweeps, not from images: docs/lidar_export.md tells what "
-                "is done with its encoder"
+                f"{self.path} learnt from LiDAR sweeps, not from images: docs/lidar_export.md "
+                "tells what is done with its encoder"
             )
         self.preprocess = Preprocess(**self.data["preprocess"])
         self.schema = LatentSchema.from_list(self.data["latents"])

@@ -75,7 +75,13 @@ def compare_alone(
     with tempfile.TemporaryDirectory() as place:
         inputs, outputs = Path(place) / "images.npy", Path(place) / "features.npy"
         np.save(inputs, images.numpy())
-        arguments: Sequence[str] = [form, os.fspath(folder), str(inputs), str(outputs), helper]
+        arguments: Sequence[str] = [
+            form,
+            os.path.abspath(folder),
+            str(inputs),
+            str(outputs),
+            helper,
+        ]
         done = subprocess.run(
             [sys.executable, "-c", _SCRIPT, *arguments],
             capture_output=True,
