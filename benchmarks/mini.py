@@ -5,13 +5,15 @@
 Every (method, seed) of ``configs/bench/mini.yaml`` is a run directory below ``--out``: one that was
 interrupted goes on, a finished one is skipped, so the table may be made in parts, and parts may be
 made beside one another. After each run ``benchmarks/results/mini.json`` holds all that are
-finished; ``python -m benchmarks.table`` makes the table in ``docs/bench_mini.md`` of it. With
-``--steps`` or another ``--config``, which make another table, ``DIR/mini.json`` holds them.
+finished; ``python -m benchmarks.table`` makes the table in ``docs/bench_mini.md`` of it. Another
+``--config`` makes another table: ``benchmarks/results/NAME.json`` of a ``configs/bench/NAME.yaml``,
+else, and with ``--steps``, ``DIR/mini.json``.
 """
 
 from __future__ import annotations
 
 import argparse
+import shlex
 import statistics
 import sys
 import time
@@ -28,7 +30,15 @@ from benchmarks.common import write as write_benchmark
 from eval.evaluators import SequenceClassification
 from eval.features import extract
 from eval.protocol import Evaluator, evaluate
-from eval.results import RESULTS, Result, code_commit, config_hash, read_results, write_results
+from eval.results import (
+    RESULTS,
+    Result,
+    code_commit,
+    config_hash,
+    read_results,
+    write_provenance,
+    write_results,
+)
 from eval.runner import quiet
 from ssl_equiv.checkpoint import CHECKPOINTS, LAST, PretrainedMethod
 from ssl_equiv.cli import generate, pretrain
@@ -41,7 +51,7 @@ from ssl_equiv.parsing import instantiate
 
 CONFIG = Path(__file__).parents[1] / "configs" / "bench" / "mini.yaml"
 RECORD = "record.json"
-_METHOD = {"title", "parts", "follows", "model", "data", "untrained", "sequence"}
+_METHOD = {"title", "parts", "follows", "model", "data", "trainer", "untrained", "sequence"}
 
 
 @dataclass(frozen=True)
@@ -102,6 +112,26 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def read_recipe(path: Path) -> dict[str, Any]:
+    """A recipe. One that ``extends`` another has methods of its own, each ``like`` one of those.
+
+    Raises:
+        UserError: the other has no such method.
+    """
+    recipe: dict[str, Any] = yaml.safe_load(path.read_text())
+    if "extends" not in recipe:
+        return recipe
+    base, methods = read_recipe(path.parent / recipe.pop("extends")), {}
+    for name, entry in recipe["methods"].items():
+        like = entry.pop("like", None)
+        if like not in base["methods"]:
+            raise UserError(
+                f"{path}: methods.{name}.like is {like!r}: choose of {', '.join(base['methods'])}"
+            )
+        methods[name] = merged(base["methods"][like], entry)
+    return {**merged(base, recipe), "methods": methods}
+
+
 def plan(recipe: Mapping[str, Any], out: Path, steps: int | None = None) -> list[Run]:
     """All runs of a recipe, method by method within a seed: a table of one seed comes first.
 
@@ -160,7 +190,7 @@ def plan(recipe: Mapping[str, Any], out: Path, steps: int | None = None) -> list
 def _pretraining(
     recipe: Mapping[str, Any], entry: Mapping[str, Any], out: Path, seed: int, steps: int | None
 ) -> dict[str, Any]:
-    own = {key: entry[key] for key in ("model", "data") if key in entry}
+    own = {key: entry[key] for key in ("model", "data", "trainer") if key in entry}
     config = merged(recipe["run"], {"seed_everything": seed, "data": {"seed": seed}})
     config = merged(merged(config, own), {"data": {"root": str(out / "data")}})
     return config if steps is None else merged(config, {"trainer": {"max_steps": steps}})
@@ -184,9 +214,15 @@ def carry_out(run: Run) -> dict[str, Any]:
         raise UserError(f"{run.name} takes the network of {run.untrained}: make that run first")
     if before < run.steps:
         train(run)
+        if (done := steps_done(run)) < run.steps:  # told to stop, it saves and returns
+            raise UserError(f"stopped after {done} of {run.steps} steps: the same command goes on")
     trained = time.perf_counter() - start
     rows = judge(run, source)
     write_results(run.folder / "eval" / RESULTS, rows)
+    command = shlex.join(["python", "-m", "benchmarks.mini", *sys.argv[1:]])
+    write_provenance(
+        run.folder / "eval", command=command, model=source, data=run.config["data"]["root"]
+    )
     record = {
         "method": run.method,
         "seed": run.seed,
@@ -319,7 +355,7 @@ def main() -> int:
 
 
 def _make_table(asked: argparse.Namespace) -> int:
-    recipe = yaml.safe_load(asked.config.read_text())
+    recipe = read_recipe(asked.config)
     runs = plan(recipe, asked.out, asked.steps)
     for option, given, known in (
         ("--only", asked.only, list(recipe["methods"])),
@@ -361,8 +397,8 @@ def _make_table(asked: argparse.Namespace) -> int:
 
 def _write(asked: argparse.Namespace, recipe: Mapping[str, Any], runs: list[Run]) -> None:
     found = table(recipe, runs)
-    if asked.steps is None and asked.config == CONFIG:
-        write_benchmark("mini", found)
+    if asked.steps is None and asked.config.resolve().parent == CONFIG.parent:
+        write_benchmark(asked.config.stem, found)
     else:
         write_json(asked.out / "mini.json", found)
 

@@ -226,6 +226,7 @@ def published(
                 "factors": {
                     f"{train.num_views} views": their_time / (seconds[precision] + took["probe"]),
                     f"{PUBLISHED_VIEWS} views": their_time / (longer + took["probe"]),
+                    "features at hand": their_time / took["probe"],
                 },
             }
     return {"train_views": views, **found}

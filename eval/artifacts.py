@@ -44,7 +44,8 @@ class Artifact:
     * ``scatter``: ``points (n, 2)`` with ``color (n,)``: class numbers, angles in radians
       (cyclic), or any figures; meta ``color_kind`` (``class``, ``angle`` or ``value``),
       ``color_label``, ``classes`` (names).
-    * ``gallery``: ``images (n, h, w, 3)`` uint8; meta ``captions`` (n texts).
+    * ``gallery``: ``images (n, h, w, 3)`` uint8; meta ``captions`` (n texts), ``width``
+      (pixels that an image takes on the page).
 
     Args:
         kind: How it is drawn.

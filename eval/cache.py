@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from eval.errors import NotApplicable
 from ssl_equiv.data.module import ViewDataModule
 from ssl_equiv.errors import UserError
 from ssl_equiv.files import load_array, read_json
@@ -65,15 +66,26 @@ class FeatureSet:
         Raises:
             UserError: the model has no such part.
         """
-        return self.parts[_known(part, self.parts, "part", "the model")]
+        if part not in self.parts:
+            raise UserError(
+                f"the model has no part {part!r} (it has {', '.join(self.parts)})"
+                f"{_nearest(part, self.parts)}"
+            )
+        return self.parts[part]
 
     def group(self, factor: str) -> Group:
         """The group of a factor.
 
         Raises:
-            UserError: the data set has no such factor.
+            NotApplicable: the data set has no such factor.
         """
-        return self.groups[_known(factor, self.groups, "factor", "the data set")]
+        if factor not in self.groups:
+            has = ", ".join(self.groups) or "none"
+            raise NotApplicable(
+                f"the data set has no factor {factor!r} (it has {has})"
+                f"{_nearest(factor, self.groups)}"
+            )
+        return self.groups[factor]
 
 
 def cache_key(model: nn.Module, data: ViewDataModule, split: str, precision: str) -> dict[str, Any]:
@@ -143,9 +155,9 @@ def _tensor(path: Path) -> Tensor:
     return torch.from_numpy(load_array(path))
 
 
-def _known(name: str, known: Mapping[str, Any], kind: str, owner: str) -> str:
-    if name not in known:
-        close = difflib.get_close_matches(name, known, 1)
-        hint = f"did you mean {close[0]!r}?" if close else f"choose one of {', '.join(known)}"
-        raise UserError(f"{owner} has no {kind} {name!r} (it has {', '.join(known)}): {hint}")
-    return name
+def _nearest(name: str, known: Mapping[str, Any]) -> str:
+    """What may have been meant, as the end of a message."""
+    if not known:
+        return ""
+    close = difflib.get_close_matches(name, known, 1)
+    return f": did you mean {close[0]!r}?" if close else f": choose one of {', '.join(known)}"

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
+import torch.nn.functional as F
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
@@ -19,6 +20,7 @@ from eval.runner import make_trainer, quiet
 from eval.stacked import Draws, stacked_mlp
 from ssl_equiv.errors import UserError
 
+_READY_BYTES = 1 << 30  # of training features that are kept as steps want them
 _LEAST_SPREAD = 0.05  # of the columns' typical deviation: what a column counts for at least
 
 
@@ -84,6 +86,7 @@ class StackedProbe(pl.LightningModule):
         super().__init__()
         self.sets = {"train": train, "val": val}
         self.tables = {name: features.features for name, features in self.sets.items()}
+        self.ready = False  # whether the training table is as steps want it
         self.parts, self.seeds, self.recipe = tuple(parts), tuple(seeds), recipe
         self.columns = [train.columns(part) for part in parts]
         widths = {past - first for first, past in self.columns}
@@ -131,12 +134,15 @@ class StackedProbe(pl.LightningModule):
         """Features ``(P, S, B, d)`` of samples ``(1 + picks, [S,] B)`` of a split."""
         table = self.tables[split]
         chosen = chosen.to(table.device)
-        picked = [table[chosen[0], views].to(self.device) for views in chosen[1:]]
-        if self.recipe.standardize:
+        rows, flat = chosen[0] * table.shape[1] + chosen[1:], table.flatten(0, 1)
+        picked = [F.embedding(row, flat).to(self.device) for row in rows]
+        if self.recipe.standardize and not (split == "train" and self.ready):
             picked = [(x - self.mean) * self.scale for x in picked]
-        x_PSBD = torch.stack(
-            [torch.cat([x[..., a:b] for x in picked], dim=-1) for a, b in self.columns]
+        x_PSBD = picked[0].new_empty(
+            len(self.parts), *chosen.shape[1:], len(picked) * self.width, device=self.device
         )
+        for x_SBD, (a, b) in zip(x_PSBD, self.columns, strict=True):
+            torch.cat([x[..., a:b] for x in picked], dim=-1, out=x_SBD)
         if x_PSBD.ndim == 3:  # validation samples are the same for all seeds
             x_PSBD = x_PSBD.unsqueeze(1).expand(-1, self.members[1], -1, -1)
         return x_PSBD
@@ -170,11 +176,26 @@ class StackedProbe(pl.LightningModule):
         }
 
     def on_fit_start(self) -> None:
-        """Bring features to an accelerator that has room for them; else they stay on disk."""
+        """Have the training features ready for steps where there is room; else they stay on disk.
+
+        Ready is: standardised and in the type of products, which changes no number of a step, and
+        on the accelerator.
+        """
+        room = _READY_BYTES
         if self.device.type == "cuda":
             free, _ = torch.cuda.mem_get_info(self.device)
-            if sum(table.nbytes for table in self.tables.values()) < free // 2:
+            room = free // 2
+            if sum(table.nbytes for table in self.tables.values()) < room:
                 self.tables = {name: table.to(self.device) for name, table in self.tables.items()}
+        half = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+        table = self.tables["train"]
+        dtype = half.get(str(self.trainer.precision), table.dtype)
+        if table.numel() * dtype.itemsize < room:
+            ready = torch.empty(table.shape, dtype=dtype, device=table.device)
+            for some, of in zip(torch.split(ready, 1024), torch.split(table, 1024), strict=True):
+                standard = self.recipe.standardize
+                some.copy_((of.to(self.device) - self.mean) * self.scale if standard else of)
+            self.tables["train"], self.ready = ready, True
 
     def train_dataloader(self) -> Any:
         """Index batches; every process sees all and takes its slice."""

@@ -13,6 +13,7 @@ from eval.cache import FeatureSet
 from eval.metrics import TopKAccuracy, top_k_accuracy
 from eval.probe import ProbeRecipe, StackedProbe
 from ssl_equiv.errors import UserError
+from ssl_equiv.heads import equiangular_basis
 
 
 class LinearProbe(StackedProbe):
@@ -25,6 +26,7 @@ class LinearProbe(StackedProbe):
     """
 
     picks = 1
+    smoothing = 0.0  # share of the target that is spread over all classes
 
     def __init__(
         self,
@@ -53,7 +55,10 @@ class LinearProbe(StackedProbe):
         label = (
             self.sets["train"].labels[chosen[0].cpu()].to(output.device).expand(output.shape[:-1])
         )
-        return F.cross_entropy(output.movedim(-1, 1), label, reduction="none").mean(dim=-1)
+        losses = F.cross_entropy(
+            output.movedim(-1, 1), label, reduction="none", label_smoothing=self.smoothing
+        )
+        return losses.mean(dim=-1)
 
     def judge(self, output: Tensor, chosen: Tensor) -> None:
         """Count hits."""
@@ -70,3 +75,25 @@ class LinearProbe(StackedProbe):
         return {
             f"top{k}": top_k_accuracy(answers, self.sets["val"].labels, k).item() for k in (1, 5)
         }
+
+
+class EquiangularProbe(LinearProbe):
+    """A linear map to fixed equiangular basis vectors, one a class (arXiv 2303.11637).
+
+    Classes are judged by the cosine with their vector over tau; the vectors have as many dimensions
+    as there are classes, at most the features'. Arguments and errors as :class:`LinearProbe`.
+    """
+
+    temperature = 0.07
+    smoothing = 0.1
+    basis: Tensor
+
+    def build(self, inputs: int, hidden: Sequence[int], outputs: int) -> None:
+        """Make the networks and the vectors."""
+        dim = min(inputs, outputs)
+        super().build(inputs, hidden, dim)
+        self.register_buffer("basis", equiangular_basis(outputs, dim).clone())
+
+    def forward(self, split: str, chosen: Tensor) -> Tensor:
+        """Logits ``(P, S, B, K)``."""
+        return F.normalize(super().forward(split, chosen), dim=-1) @ self.basis.T / self.temperature

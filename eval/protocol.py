@@ -15,17 +15,15 @@ from torch import nn
 
 from eval.artifacts import Artifact, write_artifact
 from eval.cache import FeatureSet
+from eval.errors import NotApplicable as NotApplicable  # where evaluators look for it
 from eval.probe import StackedProbe, fit, judge
+from eval.processes import is_first
 from eval.results import Result, code_commit, config_hash
 from ssl_equiv.data.module import ViewDataModule
 from ssl_equiv.errors import UserError
 from ssl_equiv.methods import Method
 
 log = logging.getLogger(__name__)
-
-
-class NotApplicable(UserError):
-    """An evaluator cannot judge this model or these data, and says why; the others still can."""
 
 
 @dataclass(frozen=True)
@@ -116,8 +114,8 @@ class Task:
         return found
 
     def keep(self, artifact: Artifact) -> None:
-        """Keep the data of a plot."""
-        if self.folder is not None:
+        """Keep the data of a plot; of several processes the first does."""
+        if self.folder is not None and is_first():
             write_artifact(self.folder, artifact)
 
 
@@ -208,7 +206,8 @@ def evaluate(
         except NotApplicable as reason:
             if not skip_inapplicable:
                 raise
-            log.warning("%s is left out: %s", name, reason)
+            if is_first():
+                log.warning("%s is left out: %s", name, reason)
             continue
         for found in measured:
             if not all(map(math.isfinite, found.values)):

@@ -14,6 +14,7 @@ _IRRELEVANT = (  # beginnings of messages, as patterns
     ".*does not have many workers",  # features are gathered from memory: there is nothing to fetch
     "Your `IterableDataset` has `__len__`",  # which is exact, as there are no loader workers
     "You are using a custom batch sampler",  # that is ours, and leaves no sample out
+    "The number of training batches",  # few labels are few batches: logs count steps
     "predict returned None",  # results go to disk
     "`isinstance.treespec, LeafSpec.` is deprecated",  # in Lightning's own code
 )

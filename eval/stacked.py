@@ -41,7 +41,10 @@ class StackedLinear(nn.Module):
         if len(x) == len(self.weight):
             return torch.baddbmm(self.bias, x, self.weight)
         # the members of an input side by side: one wide product, and the input is read once
-        w_UKio = torch.unflatten(self.weight, 0, (-1, len(x)))
+        weight: Tensor = self.weight
+        if torch.is_autocast_enabled(weight.device.type):  # before they are moved, not after
+            weight = weight.to(torch.get_autocast_dtype(weight.device.type))
+        w_UKio = torch.unflatten(weight, 0, (-1, len(x)))
         uses, _, inner, outer = w_UKio.shape
         product = torch.bmm(x, w_UKio.permute(1, 2, 0, 3).reshape(len(x), inner, uses * outer))
         y_UKBo = torch.unflatten(product, -1, (uses, outer)).permute(2, 0, 1, 3)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from eval.cache import FeatureSet
 from eval.coordinates import Arc, Coordinates, Logarithm, Quaternion, Sign, SixD, Vector
-from ssl_equiv.errors import UserError
+from eval.errors import NotApplicable
 from ssl_equiv.groups import SE3, SO3, Circle, Flip, Group, Hue, Scale, Translation
 from ssl_equiv.groups.conversions import quat_conjugate, quat_multiply
 
@@ -52,7 +52,7 @@ class Quantity:
         """Elements of views, ``(N, V, dim)``.
 
         Raises:
-            UserError: these views lack a factor.
+            NotApplicable: these views lack a factor.
         """
         for source in self.sources:
             views.group(source)
@@ -104,7 +104,7 @@ def select(views: FeatureSet, factors: Sequence[str]) -> list[Quantity]:
         factors: Names of quantities, or of poses for both of their halves, or ``all``.
 
     Raises:
-        UserError: the data set has no such factor.
+        NotApplicable: the data set has no such factor.
     """
     known = quantities(views)
     found: dict[str, Quantity] = {}
@@ -112,9 +112,14 @@ def select(views: FeatureSet, factors: Sequence[str]) -> list[Quantity]:
         chosen = {n: q for n, q in known.items() if factor in (EVERY, n, q.factor)}
         if not chosen:
             close = difflib.get_close_matches(factor, known, 1)
+            if not known:
+                raise NotApplicable(
+                    f"the data set tells no factors of its views, so not {factor!r}: judge on data "
+                    "whose views are known group elements"
+                )
             names = ", ".join(known)
             hint = f"did you mean {close[0]!r}?" if close else f"choose one of {names}"
-            raise UserError(f"the data set has no factor {factor!r} (it has {names}): {hint}")
+            raise NotApplicable(f"the data set has no factor {factor!r} (it has {names}): {hint}")
         found |= chosen
     return list(found.values())
 
@@ -187,7 +192,7 @@ def make_targets(
         heads: Of rotations; the 6-D one has no published target.
 
     Raises:
-        UserError: the data set has no such factor.
+        NotApplicable: the data set has no such factor.
     """
     found = []
     for quantity in select(train, factors):

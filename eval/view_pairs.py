@@ -15,7 +15,7 @@ from eval.protocol import NotApplicable
 from ssl_equiv.groups import SO2, SO3
 
 
-def draw_views(num_objects: int, num_views: int, picks: int, count: int, seed: int = 0) -> Tensor:
+def draw_tuples(num_objects: int, num_views: int, picks: int, count: int, seed: int = 0) -> Tensor:
     """Distinct views of one object, the same at every call.
 
     Args:
@@ -113,6 +113,6 @@ def need_views(sets: Sequence[FeatureSet], least: int, why: str) -> None:
     for views in sets:
         if views.num_views < least:
             raise NotApplicable(
-                f"the {views.split} objects have {views.num_views} views, but {why} needs {least}: "
-                "generate more views, or leave the evaluator out"
+                f"the {views.split} objects have {views.num_views} view{'s'[: views.num_views - 1]}"
+                f", but {why} needs {least}: generate more views, or leave the evaluator out"
             )

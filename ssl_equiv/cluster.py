@@ -29,20 +29,40 @@ def job_id(environment: Mapping[str, str] = os.environ) -> str | None:
 
 def job_state(job: str) -> str | None:
     """What Slurm calls the job's state, such as ``RUNNING``; None where it is not to be asked."""
-    answer = _scontrol("show", "job", job)
-    found = re.search(r"JobState=(\w+)", answer.stdout) if answer.returncode == 0 else None
-    return found[1] if found else None
+    return _job(job).get("JobState")
 
 
 def is_cancelled(job: str) -> bool:
-    """Whether somebody has ended the job by ``scancel``: then it is not to come back."""
-    return job_state(job) == "CANCELLED"
+    """Whether somebody has ended the job by ``scancel``: then it is not to come back.
+
+    To be asked by the job itself, while it ends. Slurm then calls a cancelled job ``COMPLETING``,
+    and likewise one whose time is up, which has a reason; a preempted one runs until the end of
+    its grace time and has a time of preemption.
+    """
+    entry = _job(job)
+    if entry.get("JobState") == "CANCELLED":
+        return True
+    preempted = _time(entry, "PreemptTime") > _time(entry, "StartTime")
+    ends = entry.get("JobState") == "COMPLETING"
+    return ends and entry.get("Reason") == "None" and not preempted
 
 
 def is_alive(job: str) -> bool | None:
     """Whether the job is queued or running; None where Slurm cannot tell."""
     state = job_state(job)
     return None if state is None else state not in _ENDED
+
+
+def _time(entry: Mapping[str, str], name: str) -> str:
+    """``YYYY-MM-DDTHH:MM:SS``, which sorts as it is; empty where it has not come."""
+    found = entry.get(name, "")
+    return found if found[:1].isdigit() else ""
+
+
+def _job(job: str) -> dict[str, str]:
+    """What Slurm tells of a job: ``JobState``, ``Reason``, ``StartTime``, ...; empty: nothing."""
+    answer = _scontrol("--oneliner", "show", "job", job)
+    return dict(re.findall(r"(\w+)=(\S*)", answer.stdout)) if answer.returncode == 0 else {}
 
 
 def requeue(job: str) -> str | None:

@@ -23,6 +23,47 @@ def global_batch(x: Tensor) -> Tensor:
     return torch.cat(gather(x.contiguous()), dim=0) if is_distributed() else x
 
 
+def global_mean(values: Tensor, count: Tensor | int) -> Tensor:
+    """The sum of ``values`` over ``count``, both added up over the processes; carries gradients.
+
+    A mean over samples that are not equally many on every process. As :func:`global_batch`, it
+    gives every process the gradient of the whole.
+
+    Args:
+        values: Values of this process's samples, any shape; none at all is allowed.
+        count: How many samples they are of, or the sum of their weights.
+
+    Returns:
+        Scalar; 0 where there are no samples anywhere.
+    """
+    number = torch.as_tensor(count, dtype=values.dtype, device=values.device)
+    both = torch.stack([values.sum(), number])
+    total, number = (_global_sum(both) if is_distributed() else both).unbind()
+    return torch.where(number > 0, total / torch.where(number > 0, number, 1.0), total)
+
+
+def global_variance(x: Tensor) -> Tensor:
+    """Unbiased variance of each column of ``x (N, C)`` over the rows of all processes, ``(C,)``.
+
+    As :func:`global_mean`; 0 where there are fewer than two rows anywhere.
+    """
+    number = x.new_tensor([len(x)])
+    sums = torch.cat([x.sum(dim=0), number])
+    sums = _global_sum(sums) if is_distributed() else sums
+    total = sums[-1].detach()
+    squares = (x - sums[:-1] / total.clamp_min(1)).square().sum(dim=0)
+    return (_global_sum(squares) if is_distributed() else squares) / (total - 1).clamp_min(1)
+
+
+def global_count(number: int, device: torch.device) -> int:
+    """The sum of ``number`` over the processes."""
+    if not is_distributed():
+        return number
+    total = torch.tensor(number, device=device)
+    dist.all_reduce(total)
+    return int(total)
+
+
 def _global_sum(x: Tensor) -> Tensor:
     return torch.stack(gather(x)).sum(dim=0)
 

@@ -141,3 +141,30 @@ def test_a_run_that_is_not_there_is_told(
     random = mini.plan(yaml.safe_load(tiny.read_text()), tiny.parent / "none")[-1]
     with pytest.raises(UserError, match="make that run first"):
         mini.carry_out(random)
+
+
+def test_a_stopped_run_is_not_judged(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = mini.plan(yaml.safe_load(tiny.read_text()), tiny.parent / "stopped")[0]
+    monkeypatch.setattr(mini, "train", lambda run: None)  # told to stop before its first step
+    with pytest.raises(UserError, match="stopped after 0 of 2 steps: the same command goes on"):
+        mini.carry_out(first)
+    assert first.record() is None
+
+
+def test_trials_are_like_methods_of_the_table_but_for_what_they_say(tmp_path: Path) -> None:
+    path = mini.CONFIG.with_name("sie_trials.yaml")
+    trials = mini.read_recipe(path)
+    assert trials["data"] == RECIPE["data"]
+    runs = {run.method: run for run in mini.plan(trials, Path("out"))}
+    table = {run.method: run for run in mini.plan(RECIPE, Path("out")) if run.seed == 0}
+    assert runs["sie"].config == table["sie"].config
+    small, without = runs["sie_small"], runs["sie_small_no_prediction_variance"]
+    assert small.config["model"] == table["sie"].config["model"]
+    assert small.config["data"] == {**table["sie"].config["data"], "preprocess": {"size": 32}}
+    own = without.config["model"]["init_args"]
+    assert own == {**small.config["model"]["init_args"], "prediction_variance_weight": 0.0}
+    (tmp_path / "mini.yaml").write_text(yaml.safe_dump(RECIPE))
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text(yaml.safe_dump({"extends": "mini.yaml", "methods": {"x": {"like": "syie"}}}))
+    with pytest.raises(UserError, match=r"methods\.x\.like is 'syie': choose of augself, "):
+        mini.read_recipe(wrong)

@@ -17,8 +17,8 @@ LAYERS = [
     ("ssl_equiv/data",),
     ("ssl_equiv/regularizers",),
     ("ssl_equiv/methods",),
-    ("ssl_equiv/callbacks", "ssl_equiv/export"),
-    ("eval",),
+    ("ssl_equiv/callbacks", "ssl_equiv/detection", "ssl_equiv/export"),
+    ("eval", "slurm"),
     ("ssl_equiv/cli",),
 ]
 PLACE = {name.replace("/", "."): level for level, names in enumerate(LAYERS) for name in names}
@@ -29,7 +29,7 @@ def test_every_package_is_in_the_wheel() -> None:
     assert listed is not None
     found = {
         str(path.parent.relative_to(ROOT)).replace("/", ".")
-        for top in ("ssl_equiv", "data_gen", "eval")
+        for top in ("ssl_equiv", "data_gen", "eval", "slurm")
         for path in (ROOT / top).rglob("__init__.py")
     }
     assert set(re.findall(r'"([\w.]+)"', listed[1])) == found | {"ssl_equiv.configs"}
@@ -56,7 +56,7 @@ def test_rooms_import_only_what_stands_below_them(room: str) -> None:
 
 
 def test_nothing_unpickles() -> None:
-    folders = ("ssl_equiv", "data_gen", "eval", "benchmarks")
+    folders = ("ssl_equiv", "data_gen", "eval", "slurm", "benchmarks")
     for path in (path for folder in folders for path in (ROOT / folder).rglob("*.py")):
         text = path.read_text()
         for word in ("allow_pickle=True", "weights_only=False", "pickle.load"):

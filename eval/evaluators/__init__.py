@@ -13,6 +13,7 @@ from eval.evaluators.path_integration import PathIntegration
 from eval.evaluators.predictor_retrieval import PredictorRetrieval
 from eval.evaluators.regression import ActionRegression, PoseRegression
 from eval.evaluators.rendered_orbits import RenderedOrbits
+from eval.evaluators.robustness import Robustness
 from eval.evaluators.scanpath import ScanpathClassification
 from eval.evaluators.sequence import SequenceClassification
 from eval.evaluators.suites import standard_evaluators
@@ -34,6 +35,7 @@ __all__ = [
     "PredictorRetrieval",
     "RenderedOrbits",
     "RetrievalOfClasses",
+    "Robustness",
     "ScanpathClassification",
     "SequenceClassification",
     "standard_evaluators",

@@ -16,6 +16,7 @@ from eval.artifacts import Artifact
 from eval.cache import FeatureSet
 from eval.class_metrics import cluster_agreement, contingency
 from eval.evaluators.views import centre_and_normalize, draw_views
+from eval.processes import once
 from eval.protocol import Evaluator, Measurement, NotApplicable, Task
 from ssl_equiv.errors import UserError
 
@@ -43,6 +44,7 @@ class Clustering(Evaluator):
     views: int | None = 4000
     starts: int = 1
 
+    @once
     def __call__(self, task: Task) -> list[Measurement]:
         """Judge every part of ``task``."""
         return [

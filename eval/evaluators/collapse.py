@@ -11,7 +11,9 @@ from torch import Tensor
 
 from eval.artifacts import Artifact
 from eval.cache import FeatureSet
+from eval.evaluators.views import draw_views
 from eval.geometry import Alignment, Spectrum, Spread, uniformity
+from eval.processes import once
 from eval.protocol import Evaluator, Measurement, NotApplicable, Task
 from ssl_equiv.errors import UserError
 
@@ -29,22 +31,6 @@ _ALL_ONE = {
 """What features get that are all one."""
 
 
-def sample_views(features: FeatureSet, views: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Objects and views ``(n,)`` of a random choice of at most ``views``, the same at every call.
-
-    It depends on the numbers of objects and views alone: the same pictures for every model.
-
-    Raises:
-        UserError: ``views`` is below 2.
-    """
-    if views < 2:
-        raise UserError(f"a sample of {views} views asked for: take 2 or more")
-    total = features.num_objects * features.num_views
-    generator = torch.Generator().manual_seed(seed)
-    chosen = torch.randperm(total, generator=generator)[:views].sort().values
-    return chosen // features.num_views, chosen % features.num_views
-
-
 @dataclass(frozen=True)
 class Collapse(Evaluator):
     """RankMe, effective rank, spectrum, spread, dead columns, alignment and uniformity.
@@ -59,12 +45,16 @@ class Collapse(Evaluator):
     views: int = 2000
     t: float = 2.0
 
+    @once
     def __call__(self, task: Task) -> list[Measurement]:
         """Judge every part of ``task``.
 
         Raises:
             NotApplicable: there is one view in all.
+            UserError: uniformity of one view is asked for.
         """
+        if self.views < 2:
+            raise UserError(f"a sample of {self.views} views asked for: take 2 or more")
         found = []
         spectra: dict[str, dict[str, np.ndarray]] = {part: {} for part in task.parts}
         for split, features in task.judged():
@@ -88,16 +78,17 @@ class Collapse(Evaluator):
     ) -> tuple[dict[str, float], dict[str, float], np.ndarray]:
         """Figures, their baselines, and the deviations along the principal components."""
         first, past = features.columns(part)
-        spectrum, spread = Spectrum(past - first), Spread(past - first)
-        aligned = Alignment(past - first) if features.num_views > 1 else None
+        width = past - first
+        alone = {"sync_on_compute": False}  # the other processes have no part in it
+        spectrum, spread = Spectrum(width, **alone), Spread(width, **alone)
+        aligned = Alignment(width, **alone) if features.num_views > 1 else None
         metrics = [spectrum, spread] if aligned is None else [spectrum, spread, aligned]
         for some in _batches(features):
             for metric in metrics:
                 metric.update(some[..., first:past])
         figures = spectrum.compute()
         deviations = figures.pop("deviations").reshape(-1).numpy()
-        objects, views = sample_views(features, self.views)
-        sample = features.features[objects, views, first:past]
+        sample = draw_views(features, self.views).features[:, first:past]
         figures |= {"spread": spread.compute(), "uniformity": uniformity(sample, self.t)}
         baselines = dict(_ALL_ONE)
         if aligned is not None:

@@ -9,12 +9,13 @@ from torch import Tensor
 from eval.cache import FeatureSet
 from eval.equivariance import discrepancy
 from eval.predictor import PART, OwnPredictor
+from eval.processes import once
 from eval.protocol import Evaluator, Measurement, Task
 from eval.targets import Convention
 from eval.view_pairs import (
     action_sizes,
     curve_over_sizes,
-    draw_views,
+    draw_tuples,
     mean_square_spread,
     need_views,
     square_distance,
@@ -51,6 +52,7 @@ class Consistency(Evaluator):
     convention: Convention = "canonical"
     seed: int = 0
 
+    @once
     def __call__(self, task: Task) -> list[Measurement]:
         """Judge the predictor; parts are not looked at."""
         for name in ("triples", "bins"):
@@ -60,7 +62,7 @@ class Consistency(Evaluator):
         need_views([views for _, views in task.judged()], 3, "a composition")
         found = []
         for split, views in task.judged():
-            chosen = draw_views(views.num_objects, views.num_views, 3, self.triples, self.seed)
+            chosen = draw_tuples(views.num_objects, views.num_views, 3, self.triples, self.seed)
             start, pairs = laws(predictor, views, chosen)
             found += [
                 Measurement(

@@ -11,18 +11,20 @@ from eval.cache import FeatureSet
 from eval.equivariance import prediction_errors
 from eval.linear_action import action_code, fit_linear_action
 from eval.predictor import PART, OwnPredictor
+from eval.processes import once
 from eval.protocol import Evaluator, Measurement, NotApplicable, Task
 from eval.targets import Convention
 from eval.view_pairs import (
     action_sizes,
     curve_over_sizes,
-    draw_views,
+    draw_tuples,
     mean_square_spread,
     need_views,
     square_distance,
 )
 from ssl_equiv.errors import UserError
 
+_USUAL = "rotation"
 _CAPTION = (
     "Squared error of the moved features over their variance, against the size of the action: 0 is "
     "exact, 1 the best constant. Where a map is below the copy of the first view, it knows what "
@@ -44,7 +46,8 @@ class EquivarianceError(Evaluator):
 
     Args:
         factors: Factors of variation that the linear map is told; a method's predictor is told
-            its own. Empty leaves the linear maps out.
+            its own. None for the rotation, where the data have none for all that have inverses;
+            empty leaves the linear maps out.
         pairs: Pairs of views that are judged.
         fit_pairs: Pairs of views that a linear map is fitted to.
         components: Principal components of the features that it moves.
@@ -54,7 +57,7 @@ class EquivarianceError(Evaluator):
         seed: Seed of the choices.
     """
 
-    factors: tuple[str, ...] = ("rotation",)
+    factors: tuple[str, ...] | None = None
     pairs: int = 2048
     fit_pairs: int = 16384
     components: int = 48
@@ -62,25 +65,36 @@ class EquivarianceError(Evaluator):
     convention: Convention = "canonical"
     seed: int = 0
 
+    @once
     def __call__(self, task: Task) -> list[Measurement]:
         """Judge the predictor, where there is one, and every part of ``task``."""
         for name in ("pairs", "fit_pairs", "components", "bins"):
             if getattr(self, name) < 1:
                 raise UserError(f"EquivarianceError: {name} is {getattr(self, name)}: choose >= 1")
         sets = [task.train, *(views for _, views in task.judged())]
-        for factor in self.factors:
+        factors = self._factors(task.train)
+        for factor in factors:
             for views in sets:
-                views.group(factor)  # mistyped: said before anything is computed
+                _check_invertible(views, factor)  # before anything is computed
         need_views(sets, 2, "an error between two views")
         found: list[Measurement] = []
         try:
             found += self._own(task, OwnPredictor(task, self.convention))
         except NotApplicable:
-            if not self.factors:
+            if not factors:
                 raise
-        if self.factors:
-            found += [measured for part in task.parts for measured in self._linear(task, part)]
+        if factors:
+            found += [
+                measured for part in task.parts for measured in self._linear(task, part, factors)
+            ]
         return found
+
+    def _factors(self, train: FeatureSet) -> tuple[str, ...]:
+        if self.factors is not None:
+            return self.factors
+        if _USUAL in train.groups:
+            return (_USUAL,)
+        return tuple(name for name, group in train.groups.items() if group.invertible)
 
     def _own(self, task: Task, predictor: OwnPredictor) -> list[Measurement]:
         """The method's own predictor."""
@@ -101,17 +115,17 @@ class EquivarianceError(Evaluator):
                 self._keep_curves(task, predictor.factors, chosen, told, target, PART)
         return found
 
-    def _linear(self, task: Task, part: str) -> list[Measurement]:
+    def _linear(self, task: Task, part: str, factors: Sequence[str]) -> list[Measurement]:
         """The best linear maps of a part, told the action and not."""
         start, target, chosen = self._features(task.train, part, self.fit_pairs)
-        codes = [action_code(task.train, told, chosen) for told in (self.factors, ())]
+        codes = [action_code(task.train, told, chosen) for told in (factors, ())]
         maps = fit_linear_action(start, target, codes, chosen[0], self.components, self.seed)
         found = []
         for split, views in task.judged():
             start, target, chosen = self._features(views, part, self.pairs)
             moved, blind = (
                 linear(start, action_code(views, told, chosen))
-                for linear, told in zip(maps, (self.factors, ()), strict=True)
+                for linear, told in zip(maps, (factors, ()), strict=True)
             )
             errors, without = (prediction_errors(m, target, start) for m in (moved, blind))
             found += [
@@ -126,11 +140,11 @@ class EquivarianceError(Evaluator):
                     "linear map without it": blind,
                     "copy of the first view": start,
                 }
-                self._keep_curves(task, self.factors, chosen, told, target, part)
+                self._keep_curves(task, factors, chosen, told, target, part)
         return found
 
     def _draw(self, views: FeatureSet, count: int) -> Tensor:
-        return draw_views(views.num_objects, views.num_views, 2, count, self.seed)
+        return draw_tuples(views.num_objects, views.num_views, 2, count, self.seed)
 
     def _features(self, views: FeatureSet, part: str, count: int) -> tuple[Tensor, Tensor, Tensor]:
         """Features of the first and second views of pairs, and the pairs."""
@@ -166,3 +180,12 @@ class EquivarianceError(Evaluator):
                     baseline=1.0,
                 )
             )
+
+
+def _check_invertible(views: FeatureSet, factor: str) -> None:
+    """Raise NotApplicable where views lack a factor, or it has no matrices."""
+    if not views.group(factor).invertible:
+        raise NotApplicable(
+            f"EquivarianceError: {factor} is of {views.group(factor)}, a semigroup, whose "
+            "actions have no matrix to tell a linear map: choose factors with inverses"
+        )

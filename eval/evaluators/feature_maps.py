@@ -15,7 +15,8 @@ from torch import Tensor
 
 from eval.artifacts import Artifact
 from eval.cache import FeatureSet
-from eval.evaluators.collapse import sample_views
+from eval.evaluators.views import Views, draw_views
+from eval.processes import once
 from eval.protocol import Evaluator, Measurement, NotApplicable, Task
 from ssl_equiv.errors import UserError
 from ssl_equiv.groups import SO3, Circle, Group
@@ -65,6 +66,7 @@ class FeatureMaps(Evaluator):
     perplexity: float = 30.0
     iterations: int = 500
 
+    @once
     def __call__(self, task: Task) -> list[Measurement]:
         """Map every part of ``task``; parts of the same columns share their maps.
 
@@ -74,19 +76,19 @@ class FeatureMaps(Evaluator):
         """
         found = []
         for split, features in task.judged():
-            objects, views = sample_views(features, self.views)
-            if len(objects) < _FEWEST:
+            drawn = draw_views(features, self.views)
+            if len(drawn) < _FEWEST:
                 raise NotApplicable(
-                    f"the {features.split} features are of {len(objects)} views: maps need "
+                    f"the {features.split} features are of {len(drawn)} views: maps need "
                     f"{_FEWEST} or more"
                 )
-            colours = list(self._colours(features, objects, views))
-            drawn: dict[tuple[int, int], tuple[float, dict[Method, np.ndarray]]] = {}
+            colours = list(self._colours(features, drawn))
+            made: dict[tuple[int, int], tuple[float, dict[Method, np.ndarray]]] = {}
             for part in task.parts:
                 first, past = columns = features.columns(part)
-                if columns not in drawn:
-                    drawn[columns] = self._maps(features.features[objects, views, first:past])
-                share, maps = drawn[columns]
+                if columns not in made:
+                    made[columns] = self._maps(drawn.features[:, first:past])
+                share, maps = made[columns]
                 baseline = min(1.0, 2 / (past - first))
                 found.append(Measurement("pca_share", part, (share,), baseline, split))
                 for method, points in maps.items():
@@ -96,7 +98,7 @@ class FeatureMaps(Evaluator):
 
     def _maps(self, sample: Tensor) -> tuple[float, dict[Method, np.ndarray]]:
         """The share of variance of two components, and points ``(n, 2)`` by method."""
-        x = sample.float().numpy()
+        x = sample.numpy()
         maps: dict[Method, np.ndarray] = {}
         if x.std(axis=0).max() <= _CONSTANT * np.abs(x).max():  # one point, and rounding
             return 1.0, {"pca": np.zeros((len(x), 2))} if "pca" in self.methods else maps
@@ -118,7 +120,7 @@ class FeatureMaps(Evaluator):
         return points
 
     def _colours(
-        self, features: FeatureSet, objects: Tensor, views: Tensor
+        self, features: FeatureSet, drawn: Views
     ) -> Iterator[tuple[str, np.ndarray, dict[str, Any]]]:
         """Name, colour ``(n,)`` and meta of each colouring."""
         meta = {
@@ -126,7 +128,7 @@ class FeatureMaps(Evaluator):
             "color_label": "class",
             "classes": list(features.class_names),
         }
-        yield "class", features.labels[objects].numpy(), meta
+        yield "class", drawn.label.numpy(), meta
         known = [name for name, group in features.groups.items() if _angle(group) is not None]
         for name in known[:1] if self.factors is None else self.factors:
             group, label = features.group(name), _angle(features.group(name))
@@ -135,7 +137,7 @@ class FeatureMaps(Evaluator):
                     f"{name} is of {group.name}, which has no angle to colour by: the data have "
                     f"{', '.join(known) or 'no factor with one'}"
                 )
-            radians = _radians(group, features.actions[name][objects, views])
+            radians = _radians(group, features.actions[name][drawn.owner, drawn.number])
             meta = {"color_kind": "angle", "color_label": f"{name}{label}"}
             yield name, radians.numpy().astype(np.float32), meta
 

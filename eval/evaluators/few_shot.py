@@ -16,7 +16,7 @@ from eval.evaluators.views import (
     centre_and_normalize,
     device_of,
     draw_views,
-    require_classes,
+    with_classes,
 )
 from eval.metrics import TopKAccuracy
 from eval.protocol import Evaluator, Measurement, NotApplicable, Task
@@ -121,7 +121,7 @@ class FewShot(Evaluator):
             )
         if self.strength <= 0:
             raise UserError(f"few-shot with strength={self.strength}: it must be positive")
-        require_classes(task, "few-shot classification")
+        task = with_classes(task, "few-shot classification")
         shots = self._possible(task)
         classes = torch.unique(task.train.labels)
         device = device_of(task)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,6 +21,7 @@ from eval.orbit_images import (
     shift_orbit,
 )
 from eval.orbits import fit_classifiers, follow, report
+from eval.processes import once
 from eval.protocol import Evaluator, Measurement, NotApplicable, Task
 from ssl_equiv.data.draws import Draw
 from ssl_equiv.data.module import ViewDataModule
@@ -75,53 +76,22 @@ class ImageOrbits(Evaluator):
     clusters: int = 10
     batch_size: int = 256
 
+    @once
     def __call__(self, task: Task) -> list[Measurement]:
         """Judge every part of ``task``."""
-        if task.encoder is None or task.data is None:
-            raise NotApplicable(
-                "orbits of pictures need the network and the pictures, but only features are at "
-                "hand: give evaluate() encoder and data, or leave ImageOrbits out"
-            )
+        need_pictures(task, "ImageOrbits")
         self._check()
-        images, label = some_pictures(task.data, task.val.split, self.objects)
-        accelerator = task.trainer_options.get("accelerator", "auto")
-        cuda = torch.cuda.is_available() and accelerator in ("auto", "gpu", "cuda")
-        encode = OrbitEncoder(
-            task.encoder,
-            task.data.preprocess,
-            str(task.train.key.get("precision", "32-true")),
-            torch.device("cuda" if cuda else "cpu"),
-            self.batch_size,
+        orbits = self._orbits(task.data.preprocess.mean)  # type: ignore[union-attr]
+        return judge_pictures(
+            task,
+            orbits,
+            _WHAT,
+            objects=self.objects,
+            worst=self.worst,
+            classifier_views=self.classifier_views,
+            clusters=self.clusters,
+            batch_size=self.batch_size,
         )
-        classifiers = fit_classifiers(task, self.classifier_views, self.clusters)
-        pseudo = next(iter(classifiers.values())).pseudo
-        clusters = [f"cluster {k}" for k in range(self.clusters)]
-        names = clusters if pseudo else task.train.class_names
-        found = []
-        for orbit in self._orbits(task.data.preprocess.mean):
-            geometry = orbit.geometry
-            features = encode(images, orbit)
-            if not torch.isfinite(features).all():
-                raise UserError(
-                    f"features along the orbit {geometry.name} are not finite: the model is "
-                    "damaged, or its precision too low; use another checkpoint or precision"
-                )
-            along = {
-                part: follow(
-                    features, task.train.columns(part), geometry.reference, label, classifier
-                )
-                for part, classifier in classifiers.items()
-            }
-
-            def pictures(
-                i: int, points: Sequence[int], orbit: ImageOrbit = orbit
-            ) -> list[np.ndarray]:
-                seen = orbit.images(images[i].expand(len(points), -1, -1, -1), torch.tensor(points))
-                return list((255 * seen).round().byte().permute(0, 2, 3, 1).numpy())
-
-            what = _WHAT[geometry.name]
-            found += report(task, along, geometry, what, names, pictures, self.worst)
-        return found
 
     def _orbits(self, mean: Sequence[float]) -> list[ImageOrbit]:
         made = {
@@ -148,6 +118,92 @@ class ImageOrbits(Evaluator):
             )
 
 
+def need_pictures(task: Task, name: str) -> None:
+    """Refuse a task without network and pictures.
+
+    Args:
+        task: What is to be judged.
+        name: Of the evaluator, for the message.
+
+    Raises:
+        NotApplicable: it has not both.
+    """
+    if task.encoder is None or task.data is None:
+        raise NotApplicable(
+            f"{name} needs the network and the pictures, but only features are at hand: give "
+            f"evaluate() encoder and data, or leave {name} out"
+        )
+    if not isinstance(task.data, ViewDataModule):
+        raise NotApplicable(
+            f"{name}: orbits of pictures cannot be made of {type(task.data).__name__}: leave "
+            f"{name} out"
+        )
+
+
+def judge_pictures(
+    task: Task,
+    orbits: Sequence[ImageOrbit],
+    what: Mapping[str, str],
+    *,
+    objects: int,
+    worst: int,
+    classifier_views: int,
+    clusters: int,
+    batch_size: int,
+) -> list[Measurement]:
+    """Figures and drawings of every part along orbits of held-out pictures.
+
+    Args:
+        task: With encoder and data.
+        orbits: What is done to the pictures.
+        what: Each orbit in words, by its name.
+        objects: Validation objects, one view each, at most; a fixed choice.
+        worst: How many of the worst points are shown.
+        classifier_views: Training views that the classifier learns from, at most.
+        clusters: Clusters that stand for classes where there are no labels.
+        batch_size: Pictures in a batch.
+
+    Raises:
+        UserError: features are not finite.
+    """
+    assert task.encoder is not None
+    assert task.data is not None
+    images, label = some_pictures(task.data, task.val.split, objects)
+    accelerator = task.trainer_options.get("accelerator", "auto")
+    cuda = torch.cuda.is_available() and accelerator in ("auto", "gpu", "cuda")
+    encode = OrbitEncoder(
+        task.encoder,
+        task.data.preprocess,
+        str(task.train.key.get("precision", "32-true")),
+        torch.device("cuda" if cuda else "cpu"),
+        batch_size,
+    )
+    classifiers = fit_classifiers(task, classifier_views, clusters)
+    pseudo = next(iter(classifiers.values())).pseudo
+    numbered = [f"cluster {k}" for k in range(clusters)]
+    names = numbered if pseudo else task.train.class_names
+    found = []
+    for orbit in orbits:
+        geometry = orbit.geometry
+        features = encode(images, orbit)
+        if not torch.isfinite(features).all():
+            raise UserError(
+                f"features along the orbit {geometry.name} are not finite: the model is "
+                "damaged, or its precision too low; use another checkpoint or precision"
+            )
+        along = {
+            part: follow(features, task.train.columns(part), geometry.reference, label, classifier)
+            for part, classifier in classifiers.items()
+        }
+
+        def pictures(i: int, points: Sequence[int], orbit: ImageOrbit = orbit) -> list[np.ndarray]:
+            seen = orbit.images(images[i].expand(len(points), -1, -1, -1), torch.tensor(points))
+            return list((255 * seen).round().byte().permute(0, 2, 3, 1).numpy())
+
+        found += report(task, along, geometry, what[geometry.name], names, pictures, worst)
+    return found
+
+
 def some_pictures(data: ViewDataModule, split: str, objects: int) -> tuple[Tensor, Tensor]:
     """One view of some objects of a split, the same at every call.
 
@@ -158,10 +214,6 @@ def some_pictures(data: ViewDataModule, split: str, objects: int) -> tuple[Tenso
         NotApplicable: the data are no colour pictures.
         UserError: there is no such split, or a picture cannot be read.
     """
-    if not isinstance(data, ViewDataModule):
-        raise NotApplicable(
-            f"orbits of pictures cannot be made of {type(data).__name__}: leave ImageOrbits out"
-        )
     dataset = data.all_views_dataloader(split).dataset
     if isinstance(dataset, ViewDataset):
         dataset.num_views = 1  # drawn by the data's seed
@@ -173,7 +225,7 @@ def some_pictures(data: ViewDataModule, split: str, objects: int) -> tuple[Tenso
     if images.ndim != 5 or images.shape[2] != 3:
         raise NotApplicable(
             f"orbits of pictures need colour pictures, but the data are {tuple(images.shape[2:])}: "
-            "leave ImageOrbits out"
+            "leave ImageOrbits and Robustness out"
         )
     first = images[:, 0]
     floats = first if first.is_floating_point() else first.float() / 255

@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 from eval.artifacts import Artifact
 from eval.cache import FeatureSet
 from eval.class_metrics import ClassRetrieval, chance_retrieval
-from eval.evaluators.views import Views, device_of, draw_views, majority, require_classes
+from eval.evaluators.views import Views, device_of, draw_views, majority, with_classes
 from eval.metrics import TopKAccuracy
 from eval.protocol import Evaluator, Measurement, NotApplicable, Task
 from ssl_equiv.errors import UserError
@@ -89,7 +89,7 @@ class KNN(Evaluator):
             raise UserError(
                 f"k-NN with k={self.k} and temperature={self.temperature}: both must be positive"
             )
-        require_classes(task, "k-NN")
+        task = with_classes(task, "k-NN")
         device = device_of(task)
         bank = draw_views(task.train, self.bank, device)
         if max(ks) > len(bank):

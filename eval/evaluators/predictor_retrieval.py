@@ -9,6 +9,7 @@ from torch import Tensor
 
 from eval.cache import FeatureSet
 from eval.predictor import PART, OwnPredictor
+from eval.processes import once
 from eval.protocol import Evaluator, Measurement, Task
 from eval.ranks import (
     chance_pose_error,
@@ -53,6 +54,7 @@ class PredictorRetrieval(Evaluator):
     convention: Convention = "canonical"
     seed: int = 0
 
+    @once
     def __call__(self, task: Task) -> list[Measurement]:
         """Judge the predictor; parts are not looked at."""
         given = {"objects": self.objects, "starts": self.starts, "ks": min(self.ks, default=1)}

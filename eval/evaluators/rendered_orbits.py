@@ -18,6 +18,7 @@ from eval.features import extract
 from eval.orbit_elements import geometry_of, varying_factor
 from eval.orbit_predictor import follow_predictor
 from eval.orbits import fit_classifiers, follow, report
+from eval.processes import once
 from eval.protocol import Evaluator, Measurement, NotApplicable, Task
 from ssl_equiv.data.draws import Draw
 from ssl_equiv.data.images import open_views
@@ -76,7 +77,13 @@ class RenderedOrbits(Evaluator):
             skip_bad_images=task.data.skip_bad_images,
         )
         split = self._choose(data, task.data)
-        views = self._features(task, data, split)
+        return self._judge(task, data, split, self._features(task, data, split))
+
+    @once
+    def _judge(
+        self, task: Task, data: ViewDataModule, split: str, views: FeatureSet
+    ) -> list[Measurement]:
+        """Figures of the orbits' features, which all processes have made."""
         factor = varying_factor(views, self.factor, self.data)
         geometry = geometry_of(views, factor, self.reference)
         label = _labels(views, task.train)

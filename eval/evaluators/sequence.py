@@ -16,6 +16,7 @@ from torch import Tensor
 
 from eval.artifacts import Artifact
 from eval.cache import FeatureSet
+from eval.evaluators.views import with_classes
 from eval.probes import LinearProbe
 from eval.protocol import Evaluator, Measurement, NotApplicable, Task
 from eval.recipes import Recipe, probe_recipe
@@ -209,6 +210,7 @@ class SequenceClassification(Evaluator):
     def __call__(self, task: Task) -> list[Measurement]:
         """Judge the aggregates; parts of single views are not looked at."""
         recipe = probe_recipe(self.recipe, linear=True)
+        task = with_classes(task, "a linear probe")
         lengths = sequence_lengths(task, self.lengths)
         found = [
             replace(measurement, metric=f"{measurement.metric}_length{length}")

@@ -11,6 +11,7 @@ Better = Literal["higher", "lower", ""]
 GROUPS = (
     "Invariant",
     "Equivariant",
+    "Detection",
     "Equivariance error",
     "Orbits",
     "Sequence",
@@ -22,6 +23,7 @@ PUBLISHED = " (as published)"
 """How the title of a metric in the published convention ends."""
 # the first pattern found in a name tells its group
 _GROUPS = (
+    (r"_ap(11|40)_|_centre_a", "Detection"),
     (r"_length\d+|^path_|^aggregate|scanpath|num_views", "Sequence"),
     (r"orbit|nero|consensus", "Orbits"),
     (
@@ -46,6 +48,8 @@ _GROUPS = (
 )
 # and its direction; the constant "" is told for what is neither good nor bad by itself
 _BETTER: tuple[tuple[str, Better], ...] = (
+    (r"_centre_a[tso]e$", "lower"),
+    (r"_ap(11|40)_|_centre_ap", "higher"),
     (r"spread|pca_share|strangers|confidence|distance(?!_me)|moves", ""),
     (
         r"^consistency|error|distance_me|degrees|rmse|mae|(^|_)pre(_|$)|alignment|uniformity|dead|loss|inconsisten|gap"
@@ -61,6 +65,12 @@ _BETTER: tuple[tuple[str, Better], ...] = (
 )
 _UNITS = ((r"degrees", "°"), (r"percent", "%"))
 _WORDS = (
+    (r"_(3d|bev|image)_ap(11|40)_", lambda m: f" AP {m[1].replace('3d', '3D')} R{m[2]} "),
+    (r"_centre_ap_(\S+)m$", r" AP within \1 m of the centre"),
+    (r"_centre_ap$", " AP by centre distance"),
+    (r"_centre_ate$", " translation error, m"),
+    (r"_centre_ase$", " scale error"),
+    (r"_centre_aoe$", " orientation error, rad"),
     (r"(^|_)top_?(\d+)", r"\1top-\2"),
     (r"(^|_)r2(?=_|$)", r"\1R²"),
     (r"_per_dim", " per dim."),
@@ -89,6 +99,9 @@ HEADLINE = (
     r"rotation_r2_pooled",
     r"rotation_r2_per_dim",
     r"rotation_degrees_median",
+    r"mean_3d_ap40_moderate",
+    r"car_3d_ap40_moderate",
+    r"mean_centre_ap",
     r"predictor_mrr",
     r"predictor_error_vs_identity",
     r"linear_map_error_vs_identity",

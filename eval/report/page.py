@@ -59,9 +59,9 @@ svg * { stroke-linejoin: round; stroke-linecap: butt; }
 .cards b { display: block; font-size: .85rem; margin-top: .2rem; }
 .cards span { display: block; line-height: 1.3; font-size: .78rem; }
 .strip { display: flex; gap: 6px; overflow-x: auto; padding-bottom: .4rem; }
-.strip div { flex: 0 0 84px; text-align: center; font-size: .75rem; line-height: 1.25;
+.strip div { flex: 0 0 var(--w, 84px); text-align: center; font-size: .75rem; line-height: 1.25;
   color: var(--soft); }
-.strip img { width: 84px; display: block; border-radius: 4px; margin-bottom: .15rem; }
+.strip img { width: var(--w, 84px); display: block; border-radius: 4px; margin-bottom: .15rem; }
 .scroll { overflow-x: auto; margin: .5rem 0; }
 table { border-collapse: separate; border-spacing: 0; font-variant-numeric: tabular-nums;
   font-size: .92rem; }
@@ -191,13 +191,14 @@ def cards(views: Sequence[tuple[str, str, str]]) -> str:
     return f'<div class="cards">{found}</div>'
 
 
-def strip(frames: Sequence[tuple[str, str]]) -> str:
-    """Pictures in a row that scrolls: ``(image URI, caption)``."""
+def strip(frames: Sequence[tuple[str, str]], width: int | None = None) -> str:
+    """Pictures in a row that scrolls: ``(image URI, caption)``, small unless a width is given."""
     cells = "".join(
         f'<div><img src="{uri}" alt="{html.escape(caption)}">{html.escape(caption)}</div>'
         for uri, caption in frames
     )
-    return f'<div class="strip">{cells}</div>'
+    wide = "" if width is None else f' style="--w: {width}px"'
+    return f'<div class="strip"{wide}>{cells}</div>'
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

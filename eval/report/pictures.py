@@ -275,11 +275,15 @@ def _galleries(members: Iterable[Shown]) -> str:
     for member in members:
         captions = member.artifact.meta.get("captions")
         texts = [str(text) for text in captions] if isinstance(captions, list | tuple) else []
-        images = member.artifact.arrays["images"]
+        images, width = member.artifact.arrays["images"], member.artifact.meta.get("width")
+        width = int(width) if isinstance(width, int) else None
         frames = [
-            (image_uri(np.asarray(image, dtype=np.uint8), 96), texts[i] if i < len(texts) else "")
+            (
+                image_uri(np.asarray(image, dtype=np.uint8), width or 96),
+                texts[i] if i < len(texts) else "",
+            )
             for i, image in enumerate(images[:_GALLERY])
         ]
         more = f" (the first {_GALLERY} of {len(images)})" if len(images) > _GALLERY else ""
-        strips.append(page.named(_label(member) + more, page.strip(frames)))
+        strips.append(page.named(_label(member) + more, page.strip(frames, width)))
     return "".join(strips)

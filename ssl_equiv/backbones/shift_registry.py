@@ -36,14 +36,21 @@ def adopt(model: nn.Module, name: str) -> list[str]:
         found none (they keep their initialisation), and the source's that found no place.
 
     Raises:
-        UserError: timm does not know the name, or nothing fits.
+        UserError: timm does not know the name or cannot load it, or nothing fits.
     """
     known = ":" in name or timm.is_model(name.split(".")[0])
     if not known:
         close = difflib.get_close_matches(name, timm.list_models(), 3)
         hint = f"did you mean {' or '.join(close)}?" if close else "see timm.list_pretrained()"
         raise UserError(f"pretrained_backbone: timm has no model {name!r}: {hint}")
-    source = timm.create_model(name, pretrained=True).state_dict()
+    try:
+        source = timm.create_model(name, pretrained=True).state_dict()
+    except Exception as error:  # no such tag or folder, no published weights, no network
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"pretrained_backbone: timm cannot load {name!r} ({reason}): "
+            "timm.list_pretrained() names what it has"
+        ) from error
     if "fc_norm.weight" in model.state_dict() and "norm.weight" in source:
         source |= {f"fc_norm.{k}": source.pop(f"norm.{k}") for k in ("weight", "bias")}
     own = model.state_dict()

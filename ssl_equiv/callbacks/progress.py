@@ -66,7 +66,7 @@ class StepProgress(ProgressBar):
     ) -> None:
         """Count; show and log the figures whenever the loggers log."""
         assert self._bar is not None
-        self._views += batch.images.shape[0] * batch.images.shape[1] * trainer.world_size
+        self._views += len(batch.index) * batch.num_views * trainer.world_size
         self._bar.update(self._task, completed=trainer.global_step)
         if (batch_idx + 1) % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             now = time.perf_counter()

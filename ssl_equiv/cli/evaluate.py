@@ -13,9 +13,11 @@ from rich.table import Table
 
 import eval.evaluators as known  # their classes are known by name once imported
 from eval.cache import FeatureSet
+from eval.evaluators.classification import Head
 from eval.evaluators.suites import sequence_evaluators, standard_evaluators
 from eval.features import extract
 from eval.ood import split_by_range
+from eval.processes import is_first
 from eval.protocol import Evaluator, evaluate
 from eval.recipes import RecipeName
 from eval.report.metrics import headline
@@ -34,7 +36,8 @@ def main(args: list[str]) -> None:
     """Run ``ssl-equiv eval`` with command-line arguments ``args``."""
     folder, model, data = call(judge, args, "eval", classes={"evaluators": Evaluator})
     command = shlex.join(["ssl-equiv", "eval", *args])
-    write_provenance(folder, command=command, model=model, data=data)
+    if is_first():
+        write_provenance(folder, command=command, model=model, data=data)
 
 
 def judge(
@@ -46,8 +49,10 @@ def judge(
     parts: list[str] | None = None,
     seeds: int = 3,
     recipe: RecipeName | None = None,
+    head: Head | None = None,
     factors: list[str] | None = None,
     ood: list[str] = [],  # noqa: B006 (shown by --help, never changed)
+    orbits: list[str] = [],  # noqa: B006
     by_range: bool = False,
     name: str | None = None,
     pretrained: bool = False,
@@ -77,10 +82,14 @@ def judge(
         seeds: Number of seeds of the probes.
         recipe: Training of the probes: the papers' 300 epochs (published, the default), or a fifth
             of that (quick); it overrides those of listed evaluators.
+        head: What linear probes end in: a softmax layer (linear, the default), or fixed equiangular
+            basis vectors (ebv); it overrides that of listed evaluators.
         factors: Factors of variation whose relative action is regressed, by default rotation; not
             beside a list of evaluators, which name their own.
         ood: Further data sets with the same factors, on whose val objects the same probes are
             judged: the rows' split is the folder's name.
+        orbits: Data sets whose views are orbits, as configs/data/orbit_so3.yaml makes them: their
+            held-out objects are followed along them too (RenderedOrbits).
         by_range: Judge the val views inside and those outside the range of the training views on
             their own too: rows of the splits val-in and val-out.
         name: What results call the model; by default as it was given.
@@ -134,8 +143,11 @@ def judge(
         asked = ["rotation"] if factors is None else factors
         evaluators = standard_evaluators("published", asked)
         evaluators += sequence_evaluators(method, train, "published", asked)
+    evaluators = [*evaluators, *(known.RenderedOrbits(root) for root in orbits)]
     if recipe is not None:
-        evaluators = [_with_recipe(evaluator, recipe) for evaluator in evaluators]
+        evaluators = [_told(evaluator, recipe=recipe) for evaluator in evaluators]
+    if head is not None:
+        evaluators = [_told(evaluator, head=head) for evaluator in evaluators]
     rows = evaluate(
         train,
         val,
@@ -152,10 +164,11 @@ def judge(
         folder=folder,
         pass_options=options,
     )
-    write_results(folder / RESULTS, rows)
-    show(rows)
-    report = f"[bold]ssl-equiv report {folder}[/bold]"
-    Console().print(f"{len(rows)} figures in {folder / RESULTS}; {report} draws them")
+    if is_first():  # all of several processes have the same
+        write_results(folder / RESULTS, rows)
+        show(rows)
+        report = f"[bold]ssl-equiv report {folder}[/bold]"
+        Console().print(f"{len(rows)} figures in {folder / RESULTS}; {report} draws them")
     return folder, model, data
 
 
@@ -174,9 +187,10 @@ def _names(roots: list[str]) -> list[str]:
     return names
 
 
-def _with_recipe(evaluator: Evaluator, recipe: RecipeName) -> Evaluator:
+def _told(evaluator: Evaluator, **setting: str) -> Evaluator:
+    """The evaluator with another setting, where it has such a one."""
     fields = {field.name for field in dataclasses.fields(evaluator)}  # type: ignore[arg-type]
-    return dataclasses.replace(evaluator, recipe=recipe) if "recipe" in fields else evaluator  # type: ignore[type-var]
+    return dataclasses.replace(evaluator, **setting) if setting.keys() <= fields else evaluator  # type: ignore[type-var]
 
 
 def show(rows: list[Result]) -> None:

@@ -58,6 +58,11 @@ class ViewBatch:
     index: Tensor
     skipped: int = 0
 
+    @property
+    def num_views(self) -> int:
+        """V."""
+        return self.images.shape[1]
+
     def relative(self, factor: str, start: int, end: int) -> Tensor:
         """The element from view ``start`` to view ``end``: ``g_start^-1 g_end``, ``(B, dim)``.
 

@@ -17,7 +17,7 @@ import safetensors.torch
 from torch import Tensor
 
 from ssl_equiv import __version__
-from ssl_equiv.backbones.lidar import BevConfig, EncoderConfig, LidarEncoder, create_encoder
+from ssl_equiv.backbones.lidar import LidarEncoder, create_encoder, encoder_config
 from ssl_equiv.backbones.lidar.sparse import SparseConv3d
 from ssl_equiv.checkpoint import PretrainedEncoder, load_weights, read_checkpoint
 from ssl_equiv.errors import UserError
@@ -81,18 +81,9 @@ def open_openpcdet(path: str | Path) -> LidarEncoder:
             f"{path} does not tell its grid and widths: make the encoder by create_encoder and "
             "give it to load_openpcdet"
         )
-    encoder = create_encoder(config_from(json.loads(config)))
+    encoder = create_encoder(encoder_config(json.loads(config)))
     load_openpcdet(encoder, path)
     return encoder.eval()
-
-
-def config_from(plain: Mapping[str, object]) -> EncoderConfig:
-    """An encoder's configuration from the plain values of a checkpoint."""
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()}
-    if isinstance(values.get("bev"), Mapping):
-        bev = values["bev"]
-        values["bev"] = BevConfig(**{k: tuple(v) for k, v in bev.items()})  # type: ignore[attr-defined]
-    return EncoderConfig(**values)  # type: ignore[arg-type]
 
 
 def load_openpcdet(encoder: LidarEncoder, path: str | Path, parts: Sequence[str] = ()) -> list[str]:

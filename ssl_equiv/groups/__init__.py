@@ -11,6 +11,7 @@ from ssl_equiv.groups.se3 import SE3
 from ssl_equiv.groups.semidirect import Semidirect
 from ssl_equiv.groups.so2 import SO2, Circle
 from ssl_equiv.groups.so3 import SO3
+from ssl_equiv.groups.upright import Upright
 from ssl_equiv.groups.vector import Scale, Translation
 
 __all__ = [
@@ -27,5 +28,6 @@ __all__ = [
     "Scale",
     "Semidirect",
     "Translation",
+    "Upright",
     "make_group",
 ]

@@ -11,10 +11,12 @@ from ssl_equiv.groups.hue import Hue, HueDifference
 from ssl_equiv.groups.se3 import SE3
 from ssl_equiv.groups.so2 import SO2
 from ssl_equiv.groups.so3 import SO3
+from ssl_equiv.groups.upright import Upright
 from ssl_equiv.groups.vector import Scale, Translation
 
 _GROUPS: dict[str, Callable[..., Group]] = {
-    group.__name__: group for group in (SO2, SO3, SE3, Translation, Scale, Flip, Hue, HueDifference)
+    group.__name__: group
+    for group in (SO2, SO3, SE3, Translation, Scale, Flip, Hue, HueDifference, Upright)
 }
 
 
@@ -23,8 +25,8 @@ def make_group(name: str) -> Group:
 
     Args:
         name: ``SO2``, ``SO3``, ``SE3(object)``, ``SE3(base)``, ``Translation(n)``, ``Scale(n)``,
-            ``Flip(n)``, ``Hue`` or ``HueDifference``; ``SE3`` and ``Scale`` alone take the
-            classes' defaults.
+            ``Flip(n)``, ``Hue``, ``HueDifference`` or ``Upright``; ``SE3`` and ``Scale`` alone
+            take the classes' defaults.
 
     Raises:
         ValueError: No such group.

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
+from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import normalize
 
 from ssl_equiv.errors import UserError
 from ssl_equiv.heads.frames import orthonormal, paley, quadratic_forms, simplex, welch_bound
 
-_BLOCK = 4096  # rows of the Gram matrix at a time: it is never whole
+_BLOCK = 4096  # rows and columns of the Gram matrix at a time: it is never whole
 _FLOP = 4e11  # what refining may cost: some ten seconds on two cores
 _MOST_STEPS, _FEWEST_STEPS = 3000, 100
 _SMALL = 4000  # vectors; beyond, descent would gain little for its time
@@ -62,6 +63,38 @@ def equiangular_basis(
     return basis
 
 
+class Quality(NamedTuple):
+    """How good a set of unit vectors is.
+
+    Args:
+        coherence: The largest absolute cosine.
+        bound: What it cannot fall below for so many vectors (:func:`.frames.welch_bound`).
+        ratio: The one over the other: 1 is the best there is, as are orthogonal vectors.
+    """
+
+    coherence: float
+    bound: float
+    ratio: float
+
+
+def quality(basis: Tensor) -> Quality:
+    """Coherence of unit vectors ``(K, d)``, its bound, and their ratio.
+
+    Raises:
+        UserError: a vector's norm is not 1.
+    """
+    norms = torch.linalg.vector_norm(basis, dim=1, dtype=torch.float64)
+    if len(norms) and (norms - 1).abs().max() > 1e-3:
+        raise UserError(
+            f"vectors with norms from {norms.min():.3g} to {norms.max():.3g} are no basis of unit "
+            "vectors: normalize them"
+        )
+    found, bound = coherence(basis), welch_bound(*basis.shape)
+    if bound == 0:
+        return Quality(found, bound, 1.0 if found < 1e-5 else float("inf"))
+    return Quality(found, bound, found / bound)
+
+
 def coherence(basis: Tensor) -> float:
     """The largest absolute cosine between two of the unit vectors ``(K, d)``; 0 for one."""
     return max((block.max().item() for block in _absolute_cosines(basis)), default=0.0)
@@ -84,7 +117,7 @@ def extend_basis(basis: Tensor, num_vectors: int, seed: int = 0) -> Tensor:
     old, dim = basis.shape
     if num_vectors < old:
         raise UserError(f"a basis of {old} vectors cannot be extended to {num_vectors}")
-    made = _basis(num_vectors, dim, seed)
+    made = _basis(num_vectors, dim, seed).to(basis)
     if torch.equal(made[:old], basis):  # families of growing sets begin with the smaller ones
         return made
     candidates = [made[old:]]
@@ -182,84 +215,11 @@ def _largest(new: Tensor, fixed: Tensor | None) -> float:
 
 
 def _absolute_cosines(basis: Tensor) -> Iterator[Tensor]:
-    """Blocks of the Gram matrix' rows, their diagonal set to zero."""
-    for first in range(0, len(basis), _BLOCK):
-        block = (basis[first : first + _BLOCK] @ basis.T).abs()
-        rows = torch.arange(len(block))
-        block[rows, rows + first] = 0
-        yield block
-
-
-class EquiangularHead(nn.Module):
-    """Classification by cosines with fixed equiangular vectors: no learnt weights.
-
-    Its loss is ``equiangular_loss(head.project(features), label, head.basis)`` of
-    :mod:`ssl_equiv.losses`, which never holds more than a block of logits; for few classes plain
-    cross-entropy of the logits is the same.
-
-    Args:
-        features: Width of the features.
-        num_classes: K.
-        dim: d, the vectors' dimension; features of another width get a linear projection, which
-            is learnt. None for the features' own.
-        temperature: tau, by which cosines are divided.
-        seed: Seed of the basis.
-
-    Attributes:
-        basis: ``(K, d)``, a buffer.
-
-    Raises:
-        UserError: a size is below 1.
-    """
-
-    basis: Tensor
-
-    def __init__(
-        self,
-        features: int,
-        num_classes: int,
-        dim: int | None = None,
-        temperature: float = 0.07,
-        seed: int = 0,
-    ) -> None:
-        super().__init__()
-        self.temperature = temperature
-        dim = features if dim is None else dim
-        self.register_buffer("basis", equiangular_basis(num_classes, dim, seed).clone())
-        self.project: nn.Module = nn.Identity() if dim == features else nn.Linear(features, dim)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Logits ``(B, K)`` of features ``(B, D)``."""
-        return normalize(self.project(features), dim=1) @ self.basis.T / self.temperature
-
-    @torch.no_grad()
-    def predict(self, features: Tensor, coarse_dims: int | None = None) -> Tensor:
-        """The nearest class of each of ``features (B, D)``, ``(B,)`` int64.
-
-        Args:
-            features: The features.
-            coarse_dims: For very many classes: rank all by cosines over so many dimensions alone,
-                then only the best 1% by all. Approximate; None is exact.
-        """
-        unit = normalize(self.project(features), dim=1)
-        if coarse_dims is None:
-            return _nearest(unit, self.basis)
-        keep = max(10, len(self.basis) // 100)
-        rough = unit[:, :coarse_dims] @ self.basis[:, :coarse_dims].T
-        short = rough.topk(min(keep, len(self.basis)), dim=1).indices
-        exact = (self.basis[short] @ unit[:, :, None]).squeeze(2)
-        return short.gather(1, exact.argmax(dim=1, keepdim=True)).squeeze(1)
-
-    def extend(self, num_classes: int, seed: int = 0) -> None:
-        """Make room for more classes; the vectors of the old ones stay, bit for bit."""
-        self.basis = extend_basis(self.basis, num_classes, seed)
-
-
-def _nearest(unit: Tensor, basis: Tensor) -> Tensor:
-    best = torch.full(unit.shape[:1], -2.0, dtype=unit.dtype, device=unit.device)
-    label = torch.zeros(unit.shape[:1], dtype=torch.int64, device=unit.device)
-    for first in range(0, len(basis), 16 * _BLOCK):
-        value, index = (unit @ basis[first : first + 16 * _BLOCK].T).max(dim=1)
-        label = torch.where(value > best, index + first, label)
-        best = torch.maximum(value, best)
-    return label
+    """Blocks of the Gram matrix from its diagonal on, which is set to zero."""
+    pieces = torch.split(basis, _BLOCK)
+    for i, rows in enumerate(pieces):
+        for j, columns in enumerate(pieces[i:]):
+            block = (rows @ columns.T).abs_()
+            if j == 0:
+                block.diagonal().zero_()
+            yield block

@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, normalize, one_hot
+from torch.nn.functional import cross_entropy, normalize
 
 from ssl_equiv.errors import UserError
+from ssl_equiv.precision import at_least_float32
 
 _BLOCK = 65536  # classes whose logits are held at a time
 
@@ -42,11 +43,13 @@ def equiangular_loss(
             f"labels from {int(label.min())} to {int(label.max())}, but the basis has "
             f"{len(basis)} vectors: make one with a vector a class"
         )
-    unit = normalize(features, dim=1)
+    unit = normalize(at_least_float32(features), dim=1)  # norms overflow in float16
+    basis = basis.to(unit.dtype)
     if len(basis) <= block:
         cosines = unit @ basis.T
         if margin:
-            cosines = cosines - margin * one_hot(label, len(basis)).to(cosines)
+            less = torch.full_like(label[:, None], -margin, dtype=cosines.dtype)
+            cosines = cosines.scatter_add(1, label[:, None], less)
         return cross_entropy(cosines / temperature, label, label_smoothing=smoothing)
     true = ((unit * basis[label]).sum(dim=1) - margin) / temperature
     everyone = (unit @ basis.mean(dim=0) - margin / len(basis)) / temperature

@@ -13,7 +13,7 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from ssl_equiv.backbones import BackboneConfig, create_backbone, feature_width
-from ssl_equiv.data.views import ViewBatch
+from ssl_equiv.backbones.lidar import EncoderConfig
 from ssl_equiv.distributed import is_distributed, synchronize_batchnorm
 from ssl_equiv.errors import UserError
 from ssl_equiv.methods.optimizer import OptimizerConfig, schedule_factor
@@ -28,7 +28,9 @@ class Method(pl.LightningModule):
 
     A subclass sets ``weights`` and implements :meth:`terms`; one that splits its representation
     overrides :attr:`parts`. The base sums ``weights[name] * terms[name]``, logs every term,
-    and hands each view's representation to callbacks.
+    and hands each view's representation to callbacks. Methods on other data than images override
+    :meth:`make_backbone` and :meth:`encode_batch`; what they call a batch knows its ``num_views``
+    and the ``label`` of its samples.
 
     Args:
         backbone: The network that is pretrained.
@@ -50,7 +52,7 @@ class Method(pl.LightningModule):
 
     def __init__(
         self,
-        backbone: BackboneConfig,
+        backbone: BackboneConfig | EncoderConfig,
         optimizer: OptimizerConfig,
         compile: bool = False,
         channels_last: bool = True,
@@ -63,15 +65,19 @@ class Method(pl.LightningModule):
         for name, value in self.hparams.items():
             if is_dataclass(value) and not isinstance(value, type):
                 self.hparams[name] = asdict(value)  # checkpoints hold plain values only
-        self.backbone = create_backbone(backbone)
+        self.backbone, self.dim = self.make_backbone(backbone)
         self.optimizer_config = optimizer
         self.regularizers = nn.ModuleList()
         self.step_seed = 0
-        self.dim = feature_width(self.backbone)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.backbone.to(memory_format=self.memory_format)
         if compile:
             self.compile_backbone()
+
+    def make_backbone(self, config: Any) -> tuple[nn.Module, int]:
+        """The network that is pretrained, and the width of its representation."""
+        backbone = create_backbone(config)
+        return backbone, feature_width(backbone)
 
     def compile_backbone(self) -> None:
         """Compile what a step calls of the backbone."""
@@ -105,16 +111,20 @@ class Method(pl.LightningModule):
             )
         return Representation(features, self.parts)
 
-    def observe(self, batch: ViewBatch) -> ViewBatch:
-        """The views that a step learns from; a method that makes them from images overrides it."""
+    def observe(self, batch: Any) -> Any:
+        """The views that a step learns from; a method that makes them itself overrides it."""
         return batch
+
+    def encode_batch(self, batch: Any) -> list[Representation]:
+        """The representation of each view of a batch."""
+        return self.encode_views(batch.images)
 
     def encode_views(self, images: Tensor) -> list[Representation]:
         """The representation of each view of ``images (B, V, C, H, W)``."""
         # each view is a call of its own: BatchNorm sees one view at a time, as the papers' code
         return [self.encode(images[:, view]) for view in range(images.shape[1])]
 
-    def terms(self, views: list[Representation], batch: ViewBatch) -> dict[str, Tensor]:
+    def terms(self, views: list[Any], batch: Any) -> dict[str, Tensor]:
         """Unweighted loss terms from the representation of each view."""
         raise NotImplementedError
 
@@ -122,25 +132,23 @@ class Method(pl.LightningModule):
         """The loss: the weighted sum of the terms."""
         return torch.stack([weight * terms[name] for name, weight in self.weights.items()]).sum()
 
-    def training_step(self, batch: ViewBatch, batch_idx: int) -> dict[str, Any]:
+    def training_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
         """One step; returns the loss and, detached, the views' representations and labels."""
         self.check_views(batch)
         batch = self.observe(batch)
-        views = self.encode_views(batch.images)
+        views = self.encode_batch(batch)
         features = torch.stack([view.features for view in views], dim=1)
         return self.outcome(self.terms(views, batch), features, batch)
 
-    def check_views(self, batch: ViewBatch) -> None:
+    def check_views(self, batch: Any) -> None:
         """Refuse a batch with another number of views than the method takes."""
-        if batch.images.shape[1] != self.num_views:
+        if batch.num_views != self.num_views:
             raise UserError(
                 f"{type(self).__name__} takes {self.num_views} views of each object, not "
-                f"{batch.images.shape[1]}: set data.num_views to {self.num_views}"
+                f"{batch.num_views}: set data.num_views to {self.num_views}"
             )
 
-    def outcome(
-        self, terms: Mapping[str, Tensor], features: Tensor, batch: ViewBatch
-    ) -> dict[str, Any]:
+    def outcome(self, terms: Mapping[str, Tensor], features: Tensor, batch: Any) -> dict[str, Any]:
         """Add the regularizers and log all terms.
 
         Returns:
@@ -185,7 +193,7 @@ class Method(pl.LightningModule):
                 device = self.trainer.strategy.root_device
                 setattr(self, name, synchronize_batchnorm(child, device))
 
-    def on_train_batch_start(self, batch: ViewBatch, batch_idx: int) -> None:
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Seed this step's noise from (seed, process, step): a resumed run repeats it exactly."""
         seed = self.trainer.datamodule.seed if self.trainer.datamodule is not None else 0  # type: ignore[attr-defined]
         step = self.trainer.fit_loop.epoch_loop.total_batch_idx

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssl_equiv.backbones import BackboneConfig, as_map
+from ssl_equiv.backbones import BackboneConfig, as_map, freeze_behind_map
 from ssl_equiv.data.views import ViewBatch
 from ssl_equiv.errors import UserError
 from ssl_equiv.heads import MaskPredictor
@@ -19,6 +20,8 @@ from ssl_equiv.methods.momentum import MomentumConfig, MomentumTarget
 from ssl_equiv.representation import Representation
 from ssl_equiv.transforms.blocks import context_and_targets
 from ssl_equiv.transforms.saccades import keyed_uniform
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +57,7 @@ class ConvIJEPA(Method):
 
     Args:
         backbone: The network that is pretrained: one that has a feature map before its pooling.
+            Layers behind the map, which some have, are not learnt.
         optimizer: Optimiser and schedule.
         predictor_width: Channels of the predictor.
         predictor_depth: Residual blocks of the predictor.
@@ -78,6 +82,12 @@ class ConvIJEPA(Method):
         network: Any = self.backbone
         if not hasattr(network, "forward_features"):
             raise UserError("ConvIJEPA needs a timm backbone with forward_features: use a ResNet")
+        if behind := freeze_behind_map(network):
+            log.warning(
+                "ConvIJEPA learns the feature map of %s: %s behind it stay as they were made",
+                backbone.name,
+                ", ".join(behind),
+            )
         # of the map; what is pooled of it may have another width
         self.predictor = MaskPredictor(network.num_features, predictor_width, predictor_depth)
         self.target = MomentumTarget(self.backbone, momentum)

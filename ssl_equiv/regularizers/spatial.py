@@ -223,7 +223,7 @@ def act(
 ) -> Tensor:
     """Move pictures or maps ``(B, C, H, W)`` by elements ``{action: (B, dim)}``, with gradient."""
     for name, transform in transforms.items():
-        maps = transform._apply(maps.clone(), elements[name].to(maps.dtype))
+        maps = transform.move(maps, elements[name])
     return maps
 
 

@@ -77,6 +77,15 @@ class Transform(ABC):
         floats = to_float(images)
         return from_float(self._apply(floats, parameters.to(floats.dtype)), images.dtype)
 
+    def move(self, images: Tensor, parameters: Tensor) -> Tensor:
+        """The same for floats ``(B, C, H, W)`` of any range, with gradient: feature maps, say.
+
+        Raises:
+            UserError: the shapes do not fit.
+        """
+        _check(images, {self.factor: parameters}, [self])
+        return self._apply(images.clone(), parameters.to(images.dtype))
+
 
 class Compose:
     """Transforms one after another, as one that returns every element by its factor's name.

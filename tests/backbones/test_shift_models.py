@@ -10,7 +10,7 @@ from timm.models import save_for_hf
 from torch import Tensor, nn
 
 from ssl_equiv.backbones import BackboneConfig, create_backbone
-from ssl_equiv.backbones.shift_layers import circular
+from ssl_equiv.backbones.shift_models import ShiftTwins
 from ssl_equiv.errors import UserError
 
 # name, options that make it small, and the pixels that a token of its last map stands for
@@ -80,6 +80,45 @@ def test_a_shifted_image_has_the_shifted_map_and_the_same_logits(name: str) -> N
 
 def feature_map(model: nn.Module, x: Tensor, side: int) -> Tensor:
     return model.forward_features(x).reshape(len(x), side, side, -1)  # type: ignore[operator]
+
+
+@pytest.mark.slow
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_every_shift_up_to_a_patch_and_many_larger_ones(name: str, dtype: torch.dtype) -> None:
+    model, x = small(name), images()
+    model.get_classifier().weight.mul_(20)  # type: ignore[operator]
+    generator = torch.Generator().manual_seed(3)
+    every = [(i, j) for i in range(1, 17) for j in range(1, 17)]
+    every += [tuple(s) for s in torch.randint(-64, 65, (200, 2), generator=generator).tolist()]
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+        wanted = model(x)
+        for some in (every[first : first + 16] for first in range(0, len(every), 16)):
+            found = model(torch.cat([x.roll(s, (2, 3)) for s in some])).view(len(some), 4, -1)
+            assert (found.argmax(dim=2) == wanted.argmax(dim=1)).all(), some
+            if dtype == torch.float32:
+                torch.testing.assert_close(found, wanted.expand_as(found), atol=2e-4, rtol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_model_of_half_precision(name: str, dtype: torch.dtype) -> None:
+    model, x = small(name).to(dtype), torch.randn(4, 3, 64, 64).to(dtype)
+    wanted = model(x).float()
+    assert torch.isfinite(wanted).all()
+    torch.testing.assert_close(model(x.roll((3, 6), (2, 3))).float(), wanted, atol=0.05, rtol=0.05)
+
+
+@torch.no_grad()
+def test_patches_and_windows_that_are_no_squares() -> None:
+    options = {"img_size": (32, 48), "depth": 2, "embed_dim": 32, "num_heads": 2, "num_classes": 5}
+    model = timm.create_model("shift_vit_tiny_patch16_224", patch_size=(8, 4), **options).eval()
+    x = torch.randn(2, 3, 32, 48)
+    torch.testing.assert_close(model(x.roll((3, 7), (2, 3))), model(x), atol=1e-5, rtol=1e-5)
+    swin = small("shift_swin_tiny")
+    swin.set_input_size(img_size=(64, 128), window_size=(4, 8))  # type: ignore[operator]
+    x = torch.randn(2, 3, 64, 128)
+    torch.testing.assert_close(swin(x.roll((5, 9), (2, 3))), swin(x), atol=1e-5, rtol=1e-5)
 
 
 @torch.no_grad()
@@ -189,7 +228,7 @@ def test_anchoring_is_all_that_differs_from_timm() -> None:
     )
     stock.eval().load_state_dict(model.state_dict())
     for position in stock.pos_block:
-        circular(position.proj[0])
+        position.proj[0].padding_mode = "circular"
     x = torch.full((2, 3, 64, 64), 0.4)  # every phase is the strongest: ties go to the first
     torch.testing.assert_close(model(x), stock(x))
 
@@ -204,13 +243,25 @@ def test_bad_input() -> None:
     cases = [
         ("shift_twins_svt_small", {"img_size": 64}, r"64 x 64 px .* 7 do not divide"),
         ("shift_swin_tiny", {"img_size": 96}, r"a map of 24 x 24, .* use img_size 224 x 224"),
+        ("shift_vit_tiny_patch16_224", {"img_size": 230}, r"blocks of 16 .* img_size 224 x 224"),
+        ("shift_twins_svt_small", {"img_size": 66}, r"map of 66 x 66, which blocks of 4 do not"),
+        ("shift_swin_tiny", {"img_size": 225}, r"images of 225 x 225 px .* use img_size 224 x 224"),
         ("shift_vit_tiny_patch16_224", {"class_token": True}, "have no class token"),
         ("shift_vit_tiny_patch16_224", {"pretrained": True}, "no weights of shift_vit_tiny"),
         ("shift_swin_tiny", {"pretrained_backbone": "swin_tiny_patch"}, "did you mean swin_"),
+        ("shift_vit_tiny_patch16_224", {"pretrained_backbone": "vit_tiny_patch16_224.x"}, "cannot"),
+        ("shift_swin_tiny", {"pretrained_backbone": "no_such_model"}, "timm has no model"),
+        ("shift_swin_tiny", {"pretrained_backbone": "local-dir:/nowhere"}, "cannot load"),
     ]  # fmt: skip
     for name, options, message in cases:
         with pytest.raises(UserError, match=message):
             timm.create_model(name, **options)
+    with pytest.raises(UserError, match="attend in windows: give wss"):
+        ShiftTwins(wss=None)
+    with pytest.raises(UserError, match=r"map of 10 x 10, which blocks of 4 .* 64 x 64"):
+        small("shift_swin_tiny").set_input_size(img_size=80, window_size=4)  # type: ignore[operator]
+    with pytest.raises(UserError, match=r"map of 6 x 6, which blocks of 4 .* img_size 128 x 128"):
+        small("shift_twins_svt_small")(torch.zeros(1, 3, 96, 96))
     model = small("shift_vit_tiny_patch16_224", dynamic_img_size=True)
     assert model(torch.zeros(1, 3, 32, 48)).shape == (1, 10)
     with pytest.raises(UserError, match="a map of 30 x 32 does not divide into blocks of 16: use"):

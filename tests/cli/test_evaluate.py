@@ -50,6 +50,11 @@ def test_a_stock_timm_model_is_judged(data: Path, tmp_path: Path) -> None:
     args = ["--model", "timm:test_resnet", "--data", str(data), "--out", str(out), *QUICK]
     assert cli.main(["eval", *args]) == 0
     assert {row.part for row in read_results(out / "results.json")} == {"all"}
+    assert cli.main(["eval", *args, "--head", "ebv"]) == 0  # fixed vectors in place of a softmax
+    names = {row.metric for row in read_results(out / "results.json")}
+    assert {"ebv_top1", "ebv_top5"} <= names
+    assert "top1" not in names
+    assert cli.main(["eval", *args, "--head", "evb"]) == 2
 
 
 def pretrain_sequences(data: Path, run: Path, name: str, *more: str) -> None:

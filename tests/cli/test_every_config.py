@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from ssl_equiv import cli
-from ssl_equiv.checkpoint import PretrainedMethod
+from ssl_equiv.checkpoint import Pretrained
 from tests.data.image_files import write_cifar100, write_stl10
 
 pytestmark = [pytest.mark.slow, pytest.mark.render]
@@ -37,12 +37,27 @@ SMALL: dict[str, Any] = {
     "image_size": SIZE,
 }
 STRIDES = {"EquiCaps": 16, "CapsIE": 16, "ConvIJEPA": 8}  # a map of some cells from few pixels
+LIDAR = "ssl_equiv.data.lidar.module.LidarDataModule"
+# encoders of sweeps, of the same kind as a configuration's
+BEV = {
+    "layers": [1],
+    "strides": [1],
+    "filters": [16],
+    "upsample_strides": [1],
+    "upsample_filters": [16],
+}
+ENCODERS: dict[str, dict[str, Any]] = {
+    "pillars": {"voxel_size": [0.8, 0.8, 4.0], "widths": [16]},
+    "voxels": {"voxel_size": [0.2, 0.2, 0.1], "widths": [4, 4, 8, 8, 8, 8]},
+}
 IMAGES = {"cifar100": write_cifar100, "stl10": write_stl10}  # by the name of data.root
 
 
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Objects with every factor of variation in ``views``, and on paths in ``paths``."""
+    """Objects with every factor of variation in ``views``, on paths in ``paths``; sweeps in
+    ``sweeps``.
+    """
     root = tmp_path_factory.mktemp("rendered")
     for name, more in (
         ("views", {"translation": [[-0.2, 0.2]] * 3}),
@@ -53,6 +68,8 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
         file.write_text(yaml.safe_dump({**recipe, "val_fraction": 0.0}))
         args = ["--config", str(file), "--out", str(root / name), "--num_workers", "1"]
         assert cli.main(["generate", *args]) == 0
+    sizes = ["--sequences", "3", "--sweeps", "4", "--beams", "16", "--azimuths", "180"]
+    assert cli.main(["simulate", "--out", str(root / "sweeps"), *sizes]) == 0
     return root
 
 
@@ -65,7 +82,7 @@ def test_it_trains_and_continues(path: Path, rendered: Path, tmp_path: Path) -> 
     args = ["pretrain", "--config", str(small), "--out", str(out), "--trainer.max_steps"]
     for steps in (2, 4):
         assert cli.main([*args, str(steps)]) == 0
-        found = PretrainedMethod(out)
+        found = Pretrained(out)
         assert found.step == steps
         assert f"{name.rpartition('.')[0]}.{type(found.method).__name__}" == name
         assert all(value.isfinite().all() for value in found.method.state_dict().values())
@@ -92,6 +109,12 @@ def small_model(model: dict[str, Any]) -> dict[str, Any]:
     """Small networks; a schedule to the end of the run, which its continuation moves, is none."""
     kind, options = model["class_path"].rpartition(".")[-1], dict(model["init_args"])
     backbone: dict[str, Any] = {"name": "test_resnet"}
+    if "voxel_size" in options["backbone"]:
+        which = options["backbone"].get("kind", "pillars")
+        bounds = [-12.8, -12.8, -3.0, 12.8, 12.8, 1.0]
+        backbone = {"kind": which, "range": bounds, "bev": BEV, **ENCODERS[which]}
+    if kind == "ESSL3D":  # which predicts what it projects
+        options |= {name: [WIDTH] * 3 for name in ("projector_widths", "predictor_widths")}
     if kind in STRIDES:
         backbone["options"] = {"output_stride": STRIDES[kind]}
     optimizer = {**options["optimizer"], "schedule": "constant", "warmup_steps": 1}
@@ -111,6 +134,9 @@ def small_data(data: dict[str, Any], rendered: Path, images: Path) -> dict[str, 
     if "class_path" in data:
         kind, options = data["class_path"], dict(data["init_args"])
         name = Path(options["root"]).name
+        if kind == LIDAR:
+            options |= {"root": str(rendered / "sweeps"), "batch_size": 2, "num_workers": 0}
+            return {**data, "init_args": options}
         assert kind == "ssl_equiv.data.images.ImageDataModule", f"{kind}: teach {HERE} of it"
         assert name in IMAGES, f"data.root is {name}: teach {HERE} to write such images"
         options |= {"root": str(IMAGES[name](images)), "batch_size": 4, "num_workers": 0}

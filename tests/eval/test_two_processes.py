@@ -75,3 +75,23 @@ def test_evaluators_of_classes_are_those_of_one_process(found: list[dict[str, An
     expected = two_processes.judge_classes()
     for process in found:
         assert process["classes"] == pytest.approx(expected)
+
+
+def test_the_first_process_does_for_all(found: list[dict[str, Any]], tmp_path: Path) -> None:
+    expected = two_processes.judge_predictors(tmp_path)
+    assert {name.split()[0] for name in expected} > {"predictor_mrr", "consistency_inverse"}
+    for process in found:
+        assert process["predictors"] == pytest.approx(expected)
+    plots = [sorted(path.name for path in folder.rglob("*.npz")) for folder in folders(found)]
+    assert plots[0] == sorted(path.name for path in tmp_path.rglob("*.npz"))
+    assert plots[1] == []  # it has not done the same work
+
+
+def test_all_processes_are_told_of_a_failure(found: list[dict[str, Any]]) -> None:
+    refused = "NotApplicable there is nothing here: bring something"
+    assert found[0]["failed"] == [refused, "KeyError 'no such thing'"]
+    assert found[1]["failed"] == [refused, "RuntimeError KeyError: 'no such thing'"]
+
+
+def folders(found: list[dict[str, Any]]) -> list[Path]:
+    return [Path(process["plots"]) for process in found]

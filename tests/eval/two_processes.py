@@ -12,6 +12,13 @@ from torchmetrics import Metric
 
 from eval.class_metrics import ClassRetrieval, ClusterAgreement
 from eval.equivariance import Discrepancy, EquivarianceError, PredictionErrors
+from eval.evaluators import (
+    Collapse,
+    Consistency,
+    FeatureMaps,
+    PredictorRetrieval,
+)
+from eval.evaluators import EquivarianceError as ErrorOfMaps
 from eval.evaluators.clustering import Clustering
 from eval.evaluators.few_shot import FewShot
 from eval.evaluators.neighbours import KNN, RetrievalOfClasses
@@ -19,11 +26,14 @@ from eval.features import extract
 from eval.geometry import Alignment, Spectrum, Spread, Uniformity
 from eval.metrics import EachDimR2, ErrorSummary, PerDimR2, PooledR2, RotationError, TopKAccuracy
 from eval.probe import ProbeRecipe, fit
+from eval.processes import once
+from eval.protocol import NotApplicable
 from eval.ranks import PoseError, RetrievalScores
 from eval.regressor import Regressor
 from eval.targets import make_targets
 from ssl_equiv.data.module import ViewDataModule
 from ssl_equiv.groups import SO3
+from tests.eval.evaluators.predictors import equicaps_task
 from tests.eval.evaluators.tasks import task_of
 from tests.eval.fakes import clusters, equivariant, rotations
 from tests.eval.networks import Network
@@ -54,6 +64,9 @@ def run(rank: int, port: int, folder: str, dataset: str) -> None:
             "values": dict(values),
             "weights": [p.detach() for p in probe.net.parameters()],
             "classes": judge_classes(),
+            "predictors": judge_predictors(Path(folder) / f"plots{rank}"),
+            "plots": f"{folder}/plots{rank}",
+            "failed": fail_once(),
             "metrics": measure(slice(0, 7) if rank == 0 else slice(7, 23)),
         },
         f"{folder}/{rank}.pt",
@@ -123,6 +136,40 @@ def judge_classes() -> dict[str, float]:
     task = task_of(*(clusters(7, 12, split, views=3, spread=2.0) for split in ("train", "val")))
     evaluators = (KNN((1, 12)), RetrievalOfClasses(k=4), FewShot((1,)), Clustering())
     return {found.metric: found.values[0] for judge in evaluators for found in judge(task)}
+
+
+def judge_predictors(folder: Path) -> dict[str, float]:
+    """What the first process does for all."""
+    task = equicaps_task(noise=0.3, folder=folder)
+    evaluators = (
+        PredictorRetrieval(),
+        ErrorOfMaps(pairs=40),
+        Consistency(triples=30),
+        Collapse(views=50),
+        FeatureMaps(views=30, methods=("pca",)),
+    )
+    return {f"{m.metric} {m.part}": m.values[0] for judge in evaluators for m in judge(task)}
+
+
+@once
+def _refuse() -> None:
+    raise NotApplicable("there is nothing here: bring something")
+
+
+@once
+def _break() -> None:
+    raise KeyError("no such thing")
+
+
+def fail_once() -> list[str]:
+    """What is raised where the first process fails."""
+    told = []
+    for fail in (_refuse, _break):
+        try:
+            fail()
+        except Exception as error:
+            told.append(f"{type(error).__name__} {error}")
+    return told
 
 
 def predictor_metrics(pred: Tensor, target: Tensor, mine: slice) -> dict[str, Metric]:

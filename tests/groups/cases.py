@@ -21,6 +21,7 @@ from ssl_equiv.groups import (
     Scale,
     Semidirect,
     Translation,
+    Upright,
 )
 
 SCENE = Product({"rotation": SO3(), "floor_hue": Hue(), "translation": Translation(3)})
@@ -42,6 +43,8 @@ GROUPS = [
     Product({"flip": Flip(1), "angle": SO2()}),
     Semidirect(SO2()),
     Semidirect(Scale(2)),
+    Upright(),
+    Semidirect(Upright()),
 ]
 DTYPES = [torch.float32, torch.float64]
 
@@ -62,6 +65,8 @@ NUMBERS = {
 
 def ranges(group: Group) -> st.SearchStrategy[Range]:
     """One end of a sampling box; used as both, it names an element."""
+    if isinstance(group, Upright):
+        return ranges(group.factors)
     if isinstance(group, Product):
         return st.fixed_dictionaries({name: ranges(g) for name, g in group.factors.items()})
     if isinstance(group, Semidirect):
@@ -103,6 +108,10 @@ def assert_canonical(group: Group, g: Tensor) -> None:
             assert_canonical(group.factors[name], part)
     elif isinstance(group, Semidirect):
         assert_canonical(group.linear, group.parts(g)[0])
+    elif isinstance(group, Upright):
+        yaw, mirror, scale = g.split(1, dim=-1)
+        for part, value in ((SO2(), yaw), (Flip(1), mirror), (Scale(), scale)):
+            assert_canonical(part, value)
     elif isinstance(group, SO3):
         close(g.norm(dim=-1), torch.ones_like(g[..., 0]))
         for x, y, z, w in g.reshape(-1, 4).tolist():

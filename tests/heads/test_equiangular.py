@@ -9,7 +9,13 @@ import torch
 from torch.nn.functional import cross_entropy, normalize
 
 from ssl_equiv.errors import UserError
-from ssl_equiv.heads import EquiangularHead, coherence, equiangular_basis, extend_basis
+from ssl_equiv.heads import (
+    EquiangularHead,
+    coherence,
+    equiangular_basis,
+    extend_basis,
+    quality,
+)
 from ssl_equiv.heads.equiangular import _basis
 from ssl_equiv.heads.frames import paley, quadratic_forms, simplex, welch_bound
 from ssl_equiv.losses.equiangular import equiangular_loss
@@ -107,6 +113,19 @@ def test_blockwise_coherence(monkeypatch: pytest.MonkeyPatch) -> None:
     assert coherence(basis[:1]) == 0
 
 
+def test_quality_is_told() -> None:
+    assert quality(equiangular_basis(30, 64)) == (pytest.approx(0, abs=1e-6), 0, 1)
+    for size in ((65, 64), (198, 99)):  # simplex and Paley frame: nothing is better
+        found = quality(equiangular_basis(*size))
+        assert found.bound == welch_bound(*size)
+        assert found.ratio == pytest.approx(1, abs=1e-3)
+    random = normalize(torch.randn(50, 8, generator=torch.Generator().manual_seed(0)), dim=1)
+    assert quality(random).ratio == pytest.approx(largest(random) / welch_bound(50, 8), rel=1e-5)
+    assert quality(random[:2]).ratio == math.inf  # two could be orthogonal
+    with pytest.raises(UserError, match="no basis of unit vectors"):
+        quality(2 * random)
+
+
 def test_the_published_head() -> None:
     with np.load(GOLDEN, allow_pickle=False) as golden:
         arrays = {name: torch.from_numpy(np.array(golden[name])) for name in golden.files}
@@ -159,6 +178,86 @@ def test_the_head_learns_and_predicts() -> None:
     assert (head.predict(features, coarse_dims=12) == label).float().mean() > 0.9
 
 
+def test_approximate_search_among_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    head = EquiangularHead(256, 40_000)
+    generator = torch.Generator().manual_seed(0)
+    label = torch.randint(40_000, (200,), generator=generator)
+    label[:20] = torch.arange(20) * 12  # of the coordinates' basis, which is zero in most places
+    features = head.basis[label] + 0.05 * torch.randn(200, 256, generator=generator)
+    exact = head.predict(features)
+    assert torch.equal(exact, head(features).argmax(dim=1))
+    assert (exact == label).float().mean() > 0.99
+    assert (head.predict(features, coarse_dims=128) == exact).float().mean() > 0.97
+    assert head.predict(features, coarse_dims=128)[:20].tolist() == exact[:20].tolist()
+    # least of all is missed with more dimensions, and nothing with all
+    assert torch.equal(head.predict(features, coarse_dims=256), exact)
+    monkeypatch.setattr("ssl_equiv.heads.equiangular_head._BLOCK", 999)
+    assert torch.equal(head.predict(features), exact)
+    head.extend(40_010)  # the projected basis is made anew
+    assert (head.predict(head.basis[-10:], coarse_dims=128) >= 40_000).all()
+
+
+def test_many_classes_take_no_gradient_of_their_size() -> None:
+    basis = equiangular_basis(30_000, 128)
+    features = torch.randn(4, 128, requires_grad=True)
+    held: list[int] = []
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.data_ptr() != basis.data_ptr():
+            held.append(tensor.nbytes)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        loss = equiangular_loss(features, torch.arange(4), basis, block=1000)
+    loss.backward()
+    assert basis.grad is None
+    assert max(held) < 4 * 30_000  # not even a row of logits
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_whose_norms_overflow(dtype: torch.dtype) -> None:
+    head = EquiangularHead(256, 40)
+    features = (6000 * torch.randn(8, 256, generator=torch.Generator().manual_seed(0))).to(dtype)
+    assert not torch.isfinite(features.half().norm(dim=1)).any()
+    wanted = head(features.double().float())
+    torch.testing.assert_close(head(features), wanted)
+    label = torch.arange(8)
+    for block in (10, 100):
+        half = features.clone().requires_grad_()
+        loss = equiangular_loss(half, label, head.basis, block=block)
+        expected = cross_entropy(wanted, label, label_smoothing=0.1)
+        torch.testing.assert_close(loss, expected)
+        loss.backward()
+        assert torch.isfinite(half.grad).all()
+    assert torch.equal(head.predict(features), wanted.argmax(dim=1))
+
+
+def test_a_head_that_was_trained_keeps_what_it_knows() -> None:
+    generator = torch.Generator().manual_seed(0)
+    centres = torch.randn(20, 32, generator=generator)
+    label = torch.arange(400) % 20
+    features = centres[label] + 0.2 * torch.randn(400, 32, generator=generator)
+    torch.manual_seed(0)
+    head = EquiangularHead(32, 12, dim=16)
+    first = label < 12
+
+    def fit(x: torch.Tensor, y: torch.Tensor) -> None:
+        optimizer = torch.optim.Adam(head.parameters(), lr=0.02)
+        for _ in range(150):
+            optimizer.zero_grad()
+            equiangular_loss(head.project(x), y, head.basis).backward()
+            optimizer.step()
+
+    fit(features[first], label[first])
+    assert (head.predict(features[first]) == label[first]).float().mean() > 0.97
+    old, logits = head.basis.clone(), head(features[first])
+    head.extend(20)
+    assert torch.equal(head.basis[:12], old)
+    assert torch.equal(head(features[first])[:, :12], logits)  # the old classes' are as they were
+    fit(features, label)
+    assert (head.predict(features) == label).float().mean() > 0.97
+
+
 def test_classes_that_come_later_leave_the_old_ones() -> None:
     for old, new in ((10, 16), (10, 40), (16, 17), (40, 60)):
         basis = equiangular_basis(old, 16)
@@ -182,6 +281,14 @@ def test_bad_input() -> None:
         equiangular_basis(200, 100, max_coherence=0.05)
     with pytest.raises(UserError, match=r"found have a coherence of .*, above 0.2295"):
         equiangular_basis(20, 10, max_coherence=0.2295)
+    for sizes in ((4, 0), (-1, 4)):
+        with pytest.raises(UserError, match=r"both must be 1 or more"):
+            equiangular_basis(*sizes)
+    for options in ({"temperature": 0.0}, {"dim": 0}):
+        with pytest.raises(UserError, match="1 or more"):
+            EquiangularHead(16, 10, **options)
+    with pytest.raises(UserError, match="coarse_dims is 17: choose from 1 to 16"):
+        EquiangularHead(16, 10).predict(torch.randn(2, 16), coarse_dims=17)
     with pytest.raises(UserError, match="a basis of 10 vectors cannot be extended to 9"):
         extend_basis(equiangular_basis(10, 16), 9)
     with pytest.raises(UserError, match="labels from 0 to 10, but the basis has 10 vectors"):

@@ -28,8 +28,32 @@ def test_schedules() -> None:
     assert cosine(110) == pytest.approx(0.0)
     constant = schedule_factor(OptimizerConfig(warmup_steps=4), float("inf"))
     assert [constant(step) for step in (0, 1, 3, 4, 1000)] == [0.25, 0.5, 1.0, 1.0, 1.0]
-    with pytest.raises(UserError, match="needs an end"):
-        schedule_factor(OptimizerConfig(schedule="cosine"), float("inf"))
+    for name in ("cosine", "one_cycle"):
+        with pytest.raises(UserError, match=f"schedule {name} needs an end"):
+            schedule_factor(OptimizerConfig(schedule=name), float("inf"))  # type: ignore[arg-type]
+
+
+def test_one_cycle_rises_and_falls() -> None:
+    cycle = schedule_factor(OptimizerConfig(schedule="one_cycle"), 100)
+    assert cycle(0) == pytest.approx(0.1)
+    assert cycle(20) == pytest.approx(0.55)
+    assert cycle(40) == pytest.approx(1.0)
+    assert cycle(70) == pytest.approx(0.50005)
+    assert cycle(100) == pytest.approx(1e-4)
+    reference = torch.optim.lr_scheduler.OneCycleLR(
+        torch.optim.SGD([torch.zeros(1)], 1.0), 1.0, total_steps=101, pct_start=0.4,
+        div_factor=10, final_div_factor=1e3, cycle_momentum=False,
+    )  # fmt: skip
+    steps = []
+    for _ in range(100):
+        steps.append(reference.get_last_lr()[0])
+        reference.optimizer.step()
+        reference.step()
+    # PyTorch's peak is at 0.4 * 101 - 1 steps, ours at 0.4 * 100
+    assert max(abs(cycle(step) - want) for step, want in enumerate(steps)) < 0.02
+    short = schedule_factor(OptimizerConfig(schedule="one_cycle", warmup_steps=5), 50)
+    assert short(5) == 1.0
+    assert short(2) < 1.0 > short(8)
 
 
 def test_backbones() -> None:

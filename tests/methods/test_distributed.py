@@ -10,18 +10,19 @@ from torch import Tensor
 
 from ssl_equiv.distributed import synchronize_batchnorm
 from tests.conftest import write_folder
-from tests.methods.tiny import all_methods
+from tests.methods.tiny import VARIANTS, all_methods
 
 Gradients = dict[str, dict[str, Tensor]]
+NAMES = [*all_methods(), *VARIANTS]
 
 
 def train(data: Path, out: Path, processes: int, batch: int) -> Gradients:
     out.mkdir()
     command = [sys.executable, "-W", "ignore", "-m", "tests.methods.train"]
-    command += [str(data), str(out), str(processes), str(batch), *all_methods()]
+    command += [str(data), str(out), str(processes), str(batch), *NAMES]
     done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
-    return {name: torch.load(out / f"{name}.pt", weights_only=True) for name in all_methods()}
+    return {name: torch.load(out / f"{name}.pt", weights_only=True) for name in NAMES}
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> tuple[Gradients, Gradient
 
 @pytest.mark.ddp
 @pytest.mark.slow
-@pytest.mark.parametrize("method", all_methods())
+@pytest.mark.parametrize("method", NAMES)
 def test_two_processes_have_the_gradients_of_one(
     steps: tuple[Gradients, Gradients], method: str
 ) -> None:

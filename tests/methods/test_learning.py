@@ -8,6 +8,13 @@ right action than when told another pair's. Not shown here: CapsIE's poses, SeqJ
 BYOL above VICReg. The latter two had a linear R² of .50 and .55 to VICReg's .44 (200 steps at a
 learning rate of 2e-3, seed 0), but SeqJEPA .41 with shuffled actions, and right actions spared
 their predictors 3 % of the error: there the test asks that terms fall and nothing collapses.
+
+What was tried: most methods have their first setting. The weights of SIE, EquiMod on VICReg and
+CapsIE were chosen by trials on seeds 0 to 2, of which no count was kept, so those seeds overstate
+them. On seeds 3, 4 and 5, run once each after the choice, SIE's equivariant part has a linear R²
+of .87 .89 .85 to VICReg's .75 .74 .76, and its predictor .09 of the error that it has with another
+pair's action. For CapsIE two further settings were tried on seed 0, a covariance weight of 6 and of
+1 in place of 30: poses stay at a linear R² of .72 and .73, VICReg at .75.
 """
 
 from __future__ import annotations
@@ -29,7 +36,7 @@ from ssl_equiv.losses.capsules import normalized
 from ssl_equiv.methods import Method, MomentumConfig
 from ssl_equiv.methods.predictive import Predictive
 from tests.methods.rendered import SIZE, TRAIN, features, fit, rendered_views, rotation_r2
-from tests.methods.tiny import all_methods
+from tests.methods.tiny import image_methods
 
 pytestmark = [pytest.mark.slow, pytest.mark.render]
 
@@ -267,7 +274,7 @@ def told(method: Method) -> float:
 
 
 def test_every_method_has_a_case() -> None:
-    assert {case.name for case in CASES.values()} == set(all_methods())
+    assert {case.name for case in CASES.values()} == set(image_methods())
 
 
 @pytest.mark.parametrize("key", CASES)

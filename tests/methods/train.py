@@ -19,6 +19,8 @@ from torch import Tensor
 
 from ssl_equiv.data.module import ViewDataModule
 from ssl_equiv.data.views import ViewBatch
+from ssl_equiv.methods.lidar import LidarMethod
+from tests.methods.sweeps import Sweeps
 from tests.methods.tiny import tiny
 
 
@@ -70,6 +72,10 @@ def step(name: str, data: str, out: Path, processes: int, batch: int) -> None:
         use_distributed_sampler=False,
         callbacks=[SaveGradients(out / f"{name}.pt")],
     )
+    if isinstance(method, LidarMethod):
+        share = (batch // 8, 3) if name == "ESSL3D_firsts" else (batch // 4, 1)
+        trainer.fit(method, Sweeps(method.num_views, *share))
+        return
     path = name == "VICRegTrajectory"
     data_module = Doubled(data, method.num_views, batch, num_workers=0, consecutive=path)
     trainer.fit(method, data_module)

@@ -14,7 +14,7 @@ from ssl_equiv.errors import UserError
 from ssl_equiv.methods import Method
 from ssl_equiv.regularizers import SoftEquivariance, SpatialEquivariance
 from tests.conftest import write_folder
-from tests.methods.tiny import all_methods, tiny
+from tests.methods.tiny import image_methods, tiny
 from tests.methods.views import random_batch
 from tests.regularizers.train import regularized
 
@@ -26,7 +26,7 @@ def step(method: Method, views: int) -> dict[str, Tensor]:
     return made
 
 
-@pytest.mark.parametrize("name", all_methods())
+@pytest.mark.parametrize("name", image_methods())
 def test_every_method_takes_them(name: str) -> None:
     torch.manual_seed(0)
     plain = tiny(name)

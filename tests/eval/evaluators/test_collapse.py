@@ -12,7 +12,7 @@ from torch import Tensor
 from eval.artifacts import read_artifacts
 from eval.cache import FeatureSet
 from eval.evaluators import Collapse
-from eval.evaluators.collapse import sample_views
+from eval.evaluators.views import draw_views
 from eval.protocol import Measurement, NotApplicable, Task
 from tests.eval.fakes import feature_set
 
@@ -103,12 +103,15 @@ def test_single_views_have_no_alignment() -> None:
 
 def test_a_sample_of_views_is_fixed_and_without_repeats() -> None:
     val = feature_set(torch.randn(30, 5, 4), "val")
-    objects, views = sample_views(val, 60)
+    drawn = draw_views(val, 60)
+    objects, views = drawn.owner, drawn.number
     assert len(set(zip(objects.tolist(), views.tolist(), strict=True))) == 60
     assert objects.max() < 30
     assert views.max() < 5
-    again = sample_views(replace(val, features=torch.zeros(30, 5, 9)), 60)
-    assert torch.equal(objects, again[0])
-    assert torch.equal(views, again[1])
-    assert len(sample_views(val, 1000)[0]) == 150
+    torch.testing.assert_close(drawn.features, val.features[objects, views], rtol=0, atol=0)
+    assert torch.equal(drawn.label, val.labels[objects])
+    again = draw_views(replace(val, features=torch.zeros(30, 5, 9)), 60)
+    assert torch.equal(objects, again.owner)
+    assert torch.equal(views, again.number)
+    assert len(draw_views(val, 1000)) == 150
     assert np.unique(objects).size > 20

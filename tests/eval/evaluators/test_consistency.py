@@ -10,7 +10,7 @@ from eval.artifacts import read_artifacts
 from eval.evaluators.consistency import Consistency
 from eval.predictor import PART
 from eval.protocol import NotApplicable
-from eval.view_pairs import draw_views
+from eval.view_pairs import draw_tuples
 from ssl_equiv.errors import UserError
 from ssl_equiv.groups import SO3
 from ssl_equiv.heads import ActionLinear
@@ -42,7 +42,7 @@ def test_figures_are_those_of_a_plain_loop() -> None:
     assert isinstance(method, SIE)
     evaluator = Consistency(triples=9)
     group, predictor = SO3(), method.predictor
-    chosen = draw_views(4, 5, 3, 9)
+    chosen = draw_tuples(4, 5, 3, 9)
     sums = dict.fromkeys(LAWS, 0.0)
     starts = []
     for n, i, j, k in chosen.T.tolist():

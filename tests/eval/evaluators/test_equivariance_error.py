@@ -13,10 +13,11 @@ from eval.cache import FeatureSet
 from eval.evaluators.equivariance_error import EquivarianceError
 from eval.predictor import PART
 from eval.protocol import NotApplicable
-from eval.view_pairs import draw_views
+from eval.view_pairs import draw_tuples
 from ssl_equiv.errors import UserError
-from ssl_equiv.groups import SO3
+from ssl_equiv.groups import SO3, Hue, Translation
 from ssl_equiv.methods import SEN, SIE
+from ssl_equiv.transforms.semigroups import Blur
 from tests.eval.evaluators.predictors import equicaps_task, untrained_task
 from tests.eval.evaluators.tasks import collapsed, figures, task_of
 from tests.eval.fakes import equivariant, feature_set, rotations
@@ -41,7 +42,7 @@ def test_figures_are_those_of_a_plain_loop() -> None:
     assert isinstance(method, SIE)
     errors = copies = 0.0
     targets = []
-    for n, i, j in draw_views(4, 5, 2, 9).T.tolist():
+    for n, i, j in draw_tuples(4, 5, 2, 9).T.tolist():
         x, y = (method.projector_equi(views.features[n, [v], -method.equi_dim :]) for v in (i, j))
         action = SO3().relative(*(views.actions["rotation"][n, [v]] for v in (i, j)))
         errors += (method.predictor(x, action) - y).square().sum().item()
@@ -175,9 +176,25 @@ def test_what_cannot_be_judged_is_said() -> None:
     sets = both(lambda split: equivariant(6, 8, split))
     with pytest.raises(NotApplicable, match="no trained method"):
         OWN(task_of(*sets))
-    with pytest.raises(UserError, match="did you mean 'rotation'"):
+    with pytest.raises(NotApplicable, match="did you mean 'rotation'"):
         EquivarianceError(factors=("rotaton",))(task_of(*sets))
     with pytest.raises(UserError, match="components is 0"):
         EquivarianceError(components=0)(task_of(*sets))
-    with pytest.raises(NotApplicable, match="1 views, but"):
+    with pytest.raises(NotApplicable, match="1 view, but"):
         EquivarianceError()(task_of(*both(lambda split: equivariant(6, 8, split, views=1))))
+
+
+def test_what_the_maps_are_told_by_default() -> None:
+    def with_blurs(split: str) -> FeatureSet:
+        views = equivariant(20, 8, split)
+        generator = torch.Generator().manual_seed(0)
+        known = {"hue": Hue(), "shift": Translation(2)}
+        actions = {n: g.sample((20, 8), generator=generator) for n, g in known.items()}
+        actions["blur"] = torch.rand(20, 8, 1, generator=generator)
+        return replace(views, groups={"blur": Blur(), **known}, actions=actions)
+
+    sets = both(with_blurs)
+    told = figures(EquivarianceError(factors=("hue", "shift"), pairs=64), task_of(*sets))
+    assert figures(EquivarianceError(pairs=64), task_of(*sets)) == told  # blurs have no inverse
+    with pytest.raises(NotApplicable, match=r"blur is of .*, a semigroup"):
+        EquivarianceError(factors=("blur",))(task_of(*sets))

@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 from eval.artifacts import Artifact, read_artifacts
 from eval.cache import FeatureSet
 from eval.evaluators import FeatureMaps
-from eval.evaluators.collapse import sample_views
+from eval.evaluators.views import draw_views
 from eval.protocol import NotApplicable, Task
 from ssl_equiv.errors import UserError
 from ssl_equiv.groups import SO2, SO3, Hue, Translation
@@ -46,7 +46,8 @@ def test_maps_of_classes_that_lie_apart(tmp_path: Path) -> None:
     maps = kept(tmp_path)
     names = {f"{kind}_{by}" for kind in ("pca", "tsne") for by in ("class", "rotation")}
     assert set(maps) == {f"{name}-{part}" for name in names for part in val.parts}
-    objects, views = sample_views(val, 120)
+    drawn = draw_views(val, 120)
+    objects, views = drawn.owner, drawn.number
     # an independent PCA: the share, and distances in the plane
     x = val.features[objects, views].double()
     _, sigma, directions = torch.linalg.svd(x - x.mean(0), full_matrices=False)
@@ -76,7 +77,8 @@ def test_angles_are_radians(tmp_path: Path) -> None:
     val = with_factors(clusters(30, 8, "val", spread=1.0))
     maps = replace(FAST, methods=("pca",), factors=("rotation", "hue", "turn"))
     maps(make_task(val, tmp_path))
-    objects, views = sample_views(val, 120)
+    drawn = draw_views(val, 120)
+    objects, views = drawn.owner, drawn.number
     chosen = {name: action[objects, views].numpy() for name, action in val.actions.items()}
     expected = {
         "rotation": Rotation.from_quat(chosen["rotation"]).as_euler("xyz")[:, 2],

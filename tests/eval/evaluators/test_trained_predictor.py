@@ -11,7 +11,7 @@ from eval.evaluators.equivariance_error import EquivarianceError
 from eval.evaluators.predictor_retrieval import PredictorRetrieval
 from eval.predictor import PART
 from eval.protocol import Task
-from eval.view_pairs import draw_views
+from eval.view_pairs import draw_tuples
 from ssl_equiv.backbones import BackboneConfig
 from ssl_equiv.methods import SEN, SIE
 from ssl_equiv.representation import Representation
@@ -24,7 +24,7 @@ EVALUATORS = (PredictorRetrieval(), EquivarianceError(factors=()), Consistency()
 
 def train(method: SIE | SEN, views: FeatureSet, steps: int) -> None:
     optimizer = torch.optim.Adam(method.parameters(), lr=3e-3)
-    objects, *places = draw_views(views.num_objects, views.num_views, 2, 128 * steps)
+    objects, *places = draw_tuples(views.num_objects, views.num_views, 2, 128 * steps)
     elements = views.actions["rotation"]
     action = views.group("rotation").relative(*(elements[objects, view] for view in places))
     method.train()

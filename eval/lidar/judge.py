@@ -1,0 +1,145 @@
+"""All figures of an encoder of sweeps but detection's, from one data module."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from eval.cache import FeatureSet
+from eval.lidar.equivariance import bev_equivariance
+from eval.lidar.points import PointProbe, point_features
+from eval.lidar.pooled import FACTORS, pooled_features, sweeps_of
+from eval.probe import ProbeRecipe, StackedProbe, fit
+from eval.regressor import Regressor
+from eval.results import Result, code_commit, config_hash
+from eval.targets import is_constant, make_targets
+from ssl_equiv.backbones.lidar import LidarEncoder
+from ssl_equiv.data.lidar.module import LidarDataModule
+from ssl_equiv.errors import UserError
+from ssl_equiv.transforms.points import PointMotions
+
+log = logging.getLogger(__name__)
+_REGRESSION = ProbeRecipe(60, 256, 1e-3, "one_cycle", standardize=True, hidden=(256, 256))
+_CLASSIFICATION = ProbeRecipe(20, 1024, 3e-2, "one_cycle", standardize=True, hidden=())
+
+
+@dataclass(frozen=True)
+class LidarRecipe:
+    """What is judged, and how long probes learn.
+
+    Args:
+        seeds: Seeds of the probes.
+        num_views: Moved views of each sweep.
+        motions: What moves them: the ranges in which yaw and translation are regressed.
+        per_sweep: Labelled points of each sweep, at most.
+        limit: At most so many sweeps of each split; None for all.
+        regression: How the regressors of elements learn.
+        classification: How the probe of points learns.
+    """
+
+    seeds: tuple[int, ...] = (0, 1, 2)
+    num_views: int = 4
+    motions: PointMotions = PointMotions()  # noqa: RUF009 (frozen)
+    per_sweep: int = 1024
+    limit: int | None = None
+    regression: ProbeRecipe = _REGRESSION
+    classification: ProbeRecipe = _CLASSIFICATION
+
+
+def judge_encoder(
+    encoder: LidarEncoder,
+    data: LidarDataModule,
+    recipe: LidarRecipe | None = None,
+    *,
+    model: str = "",
+    trainer_options: Mapping[str, Any] | None = None,
+) -> list[Result]:
+    """R² of yaw and translation, equivariance errors of the map, and the linear probe of points.
+
+    Features are made by this process alone; probes may train on several. They learn from the split
+    ``train`` and are judged on ``val``. The figures of a constant
+    answer stand beside theirs; of an equivariance error, that of a map that had stood still. What
+    the data do not allow is left out, with a warning.
+
+    Args:
+        encoder: What is judged; it is put in evaluation mode.
+        data: Sweeps; its batch size counts.
+        recipe: What is judged, and how long.
+        model: Name for the rows.
+        trainer_options: Lightning Trainer arguments of the probes.
+
+    Returns:
+        Rows: ``yaw_r2_pooled``, ``translation_r2_per_dim``, ... of two views, ``absolute_...`` of
+        one; ``equivariance_error_...``; ``points_top1``, ``points_miou`` of the parts ``all``,
+        ``map`` and ``raw``.
+    """
+    recipe = recipe or LidarRecipe()
+    encoder = encoder.eval()
+    rows = _Rows(model, recipe, data)
+    train, val = (
+        pooled_features(encoder, data, split, recipe.motions, recipe.num_views, limit=recipe.limit)
+        for split in ("train", "val")
+    )
+    for relative in (True, False):
+        if relative and recipe.num_views < 2:
+            continue
+        targets = make_targets(train, FACTORS, relative=relative)
+        targets = [target for target in targets if not is_constant(target, train)]
+        if targets:
+            probe = Regressor(train, val, ["all"], recipe.seeds, recipe.regression, targets)
+            rows.add_probe(probe, trainer_options)
+    device = next(encoder.parameters()).device
+    errors = bev_equivariance(encoder, sweeps_of(data, "val", device, recipe.limit))
+    for name, value in errors.items():
+        if name.startswith("equivariance"):
+            still = errors[name.replace("equivariance", "unmoved", 1)]
+            rows.add(name, value, "map", 0, still)
+    try:
+        train, val = (
+            point_features(encoder, data, split, recipe.per_sweep, limit=recipe.limit)
+            for split in ("train", "val")
+        )
+        for part in train.parts:
+            rows.add_probe(_point_probe(train, val, part, recipe), trainer_options, "points_")
+    except UserError as error:
+        log.warning("%s", error)
+    return rows.rows
+
+
+def _point_probe(
+    train: FeatureSet, val: FeatureSet, part: str, recipe: LidarRecipe
+) -> StackedProbe:
+    return PointProbe(train, val, [part], recipe.seeds, recipe.classification)
+
+
+class _Rows:
+    """Rows of one encoder."""
+
+    def __init__(self, model: str, recipe: LidarRecipe, data: LidarDataModule) -> None:
+        self.rows: list[Result] = []
+        self.model, self.commit = model, code_commit()
+        self.hash = config_hash({"recipe": asdict(recipe), "data": data.source.fingerprint})
+
+    def add(self, metric: str, value: float, part: str, seed: int, baseline: float | None) -> None:
+        """Add a figure."""
+        row = Result(metric, value, part, "val", seed, self.commit, self.hash, baseline, self.model)
+        self.rows.append(row)
+
+    def add_probe(
+        self,
+        probe: StackedProbe,
+        trainer_options: Mapping[str, Any] | None,
+        prefix: str = "",
+    ) -> None:
+        """Train a probe and add its figures."""
+        with torch.random.fork_rng():
+            values = fit(probe, trainer_options)
+        baseline = probe.baseline()
+        for metric, figures in values.items():
+            for part, of_part in zip(probe.parts, figures.tolist(), strict=True):
+                for seed, value in zip(probe.seeds, of_part, strict=True):
+                    self.add(f"{prefix}{metric}", value, part, seed, baseline.get(metric))
