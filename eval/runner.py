@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytorch_lightning as pl
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+
+from ssl_equiv import cluster
 
 _IRRELEVANT = (  # beginnings of messages, as patterns
     ".*does not have many workers",  # features are gathered from memory: there is nothing to fetch
@@ -27,6 +30,9 @@ def make_trainer(options: Mapping[str, Any], **defaults: Any) -> pl.Trainer:
         options: Lightning Trainer arguments (accelerator, devices, strategy, precision, ...).
         **defaults: Arguments that ``options`` may override.
     """
+    plugins = list(options.get("plugins") or [])
+    if cluster.size() is not None:  # a signal ends an evaluation: there is nothing to requeue for
+        plugins.append(SLURMEnvironment(auto_requeue=False))
     with quiet():
         return pl.Trainer(
             **{
@@ -38,6 +44,7 @@ def make_trainer(options: Mapping[str, Any], **defaults: Any) -> pl.Trainer:
                 "devices": 1,
                 **defaults,
                 **options,
+                "plugins": plugins,
             }
         )
 

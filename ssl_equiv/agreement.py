@@ -34,7 +34,9 @@ class Agreement:
     def open(self) -> None:
         """Make the group; on all processes together."""
         self._pending = None
-        self._group = dist.new_group(backend="gloo") if is_distributed() else None
+        group = dist.new_group(backend="gloo") if is_distributed() else None
+        assert not isinstance(group, int)  # that of a process outside the group
+        self._group = group
 
     def ask(self, wish: Wish) -> Wish:
         """Ask now; returns what all processes asked the call before (one process: now)."""

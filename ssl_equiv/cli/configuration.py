@@ -10,6 +10,43 @@ from typing import Any
 import yaml
 from jsonargparse import Namespace
 
+from ssl_equiv.errors import UserError
+
+CONFIG = "config.yaml"
+# may differ between the run and its continuation: they do not change what is learnt
+_FREE = {
+    "config",
+    "trainer.max_steps",
+    "trainer.max_epochs",
+    "trainer.max_time",
+    "trainer.enable_progress_bar",
+    "trainer.enable_model_summary",
+    "trainer.log_every_n_steps",
+    "trainer.profiler",
+    "data.num_workers",
+    "data.root",
+    "data.init_args.num_workers",
+    "data.init_args.root",
+    "checkpoint_every_n_steps",
+    "checkpoint_every_minutes",
+    "keep_checkpoints",
+    "best_metric",
+    "best_mode",
+    "requeue",
+    "redistribute",
+    "out",
+}
+# what --redistribute lets differ besides
+_SHARES = {
+    "trainer.devices",
+    "trainer.num_nodes",
+    "trainer.strategy",
+    "trainer.accelerator",
+    "trainer.accumulate_grad_batches",
+    "data.batch_size",
+    "data.init_args.batch_size",
+}
+
 
 def names_data_class(args: list[str]) -> bool:
     """Whether the data are given by class path, and not by the arguments of ViewDataModule alone.
@@ -30,6 +67,34 @@ def names_data_class(args: list[str]) -> bool:
             if isinstance(data, dict) and "class_path" in data:
                 return True
     return False
+
+
+def check_same(run: Path, config: Mapping[str, Any], redistribute: bool = False) -> None:
+    """Refuse to continue a run under another configuration.
+
+    Args:
+        run: Run directory; one without a configuration is nobody's yet.
+        config: The whole configuration, plain data.
+        redistribute: Whether the processes' number and shares may differ.
+
+    Raises:
+        UserError: it differs in what changes what is learnt; how, is told.
+    """
+    if not (run / CONFIG).exists():
+        return
+    free, schedules = _FREE, str(config["model"])
+    if "cosine" in schedules or "one_cycle" in schedules:  # the end then shapes every step
+        free = _FREE - {"trainer.max_steps", "trainer.max_epochs"}
+    if redistribute:
+        free = free | _SHARES
+    old = yaml.safe_load((run / CONFIG).read_text())
+    changed = list(differences(old, config, free))
+    if changed:
+        raise UserError(
+            f"{run} holds a run with another configuration ({'; '.join(changed[:3])}"
+            f"{'; ...' if len(changed) > 3 else ''}): repeat its configuration to continue it, or "
+            "choose another --out"
+        )
 
 
 def differences(old: Any, new: Any, free: Set[str], name: str = "") -> Iterator[str]:

@@ -107,8 +107,8 @@ def machine() -> Iterator[Finding]:
         for device in range(torch.cuda.device_count()):
             facts = torch.cuda.get_device_properties(device)
             half = "bf16" if torch.cuda.is_bf16_supported() else "no bf16: use 16-mixed"
-            memory = f"{facts.total_memory / _GIB:.0f} GiB"
-            yield Finding(f"GPU {device}", f"{facts.name}, {memory}, {half}")
+            room = f"{facts.total_memory / _GIB:.0f} GiB"
+            yield Finding(f"GPU {device}", f"{facts.name}, {room}, {half}")
     else:
         built = torch.version.cuda
         missing = built is not None and shutil.which("nvidia-smi") is not None
@@ -200,14 +200,15 @@ def _train(root: Path) -> str:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     method = SIE(BackboneConfig("resnet18"), projector_widths=(64, 64)).to(device).train()
     optimizer = torch.optim.Adam(method.parameters(), lr=1e-3, fused=True)
-    loader, losses = data.train_dataloader(), []
+    loader = data.train_dataloader()
+    losses: list[float] = []
     while len(losses) < _STEPS:
         for batch in loader:
             batch = data.on_after_batch_transfer(batch.to(device), 0)
             terms = method.terms(method.encode_views(batch.images), batch)
             loss = method.total(terms)
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             losses.append(loss.item())
     if not all(loss == loss for loss in losses):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Literal
 
 from rich.console import Console
 
 from eval.results import PROVENANCE, RESULTS, read_results, results_table
 from ssl_equiv.errors import UserError
 from ssl_equiv.export import Form, export_folder, open_backbone, open_method
+from ssl_equiv.export.openpcdet import export_openpcdet
 from ssl_equiv.files import read_json
 from ssl_equiv.parsing import call
 
@@ -32,7 +34,7 @@ def main(args: list[str]) -> None:
 
 def export(
     source: str,
-    to: list[Form] = ["timm"],  # noqa: B006 (shown by --help, never changed)
+    to: list[Form | Literal["openpcdet"]] = ["timm"],  # noqa: B006 (shown, never changed)
     *,
     out: str,
     pretrained: bool = False,
@@ -44,22 +46,30 @@ def export(
     Args:
         source: A run directory, a .ckpt file, timm:NAME, or a published checkpoint.
         to: Forms, several at once: timm and hf are folders that timm and transformers load, onnx
-            is model.onnx, torch-export is model.pt2.
-        out: Folder to make.
+            is model.onnx, torch-export is model.pt2. openpcdet, alone, is the encoder of a run on
+            LiDAR sweeps.
+        out: Folder to make; for openpcdet a .safetensors file.
         pretrained: For timm:NAME: take timm's weights (downloads them) instead of random ones.
         license: Licence of the weights for the model card, such as apache-2.0.
         name: Which evaluation of a run the card shows, by its name under RUN/evaluations.
     """
+    console = Console(highlight=False, soft_wrap=True)
+    forms = [form for form in to if form != "openpcdet"]
+    if len(forms) < len(to):
+        if forms:
+            raise UserError("openpcdet is for LiDAR encoders, the other forms are for images")
+        number = export_openpcdet(source, out)
+        console.print(f"{out}: {number} tensors under OpenPCDet's names (docs/lidar_export.md)")
+        return
     backbone = open_backbone(source, pretrained=pretrained)
     found = export_folder(
         backbone,
-        to,
+        forms,
         out,
         method=open_method(source),
         license=license,
         results=measured(source, backbone.origin.get("steps"), name),
     )
-    console = Console(highlight=False, soft_wrap=True)
     console.print(f"{out}: {backbone.config.name}, loaded again without this package")
     for form, (error, cosine) in found.items():
         how = _LOAD[form].format(out=out)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pytorch_lightning as pl
 import yaml
 from jsonargparse.typing import PositiveFloat, PositiveInt
-from lightning_fabric.plugins.environments import SLURMEnvironment
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from pytorch_lightning.cli import LightningCLI
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
@@ -19,50 +19,16 @@ from ssl_equiv.callbacks import Best, OnlineProbe, SaveCheckpoints, StepProgress
 from ssl_equiv.checkpoint import check_method, load_weights
 from ssl_equiv.checkpoint_files import CheckpointFiles
 from ssl_equiv.checkpoint_io import BackgroundCheckpointIO
-from ssl_equiv.cli.configuration import differences, names_data_class, one_wandb_run
+from ssl_equiv.cli.configuration import CONFIG, check_same, names_data_class, one_wandb_run
 from ssl_equiv.cli.ended import ended_by_signal
 from ssl_equiv.data.module import ViewDataModule
 from ssl_equiv.errors import Preempted, UserError
 from ssl_equiv.export import start_from
 from ssl_equiv.files import atomic_write, make_directory, writing
 from ssl_equiv.methods.base import Method
+from ssl_equiv.methods.lidar import LidarMethod
 from ssl_equiv.parsing import Parser
 from ssl_equiv.regularizers import Regularizer
-
-CONFIG = "config.yaml"
-# may differ between the run and its continuation: they do not change what is learnt
-_FREE = {
-    "config",
-    "trainer.max_steps",
-    "trainer.max_epochs",
-    "trainer.max_time",
-    "trainer.enable_progress_bar",
-    "trainer.enable_model_summary",
-    "trainer.log_every_n_steps",
-    "trainer.profiler",
-    "data.num_workers",
-    "data.root",
-    "data.init_args.num_workers",
-    "data.init_args.root",
-    "checkpoint_every_n_steps",
-    "checkpoint_every_minutes",
-    "keep_checkpoints",
-    "best_metric",
-    "best_mode",
-    "requeue",
-    "redistribute",
-    "out",
-}
-# what --redistribute lets differ besides
-_SHARES = {
-    "trainer.devices",
-    "trainer.num_nodes",
-    "trainer.strategy",
-    "trainer.accelerator",
-    "trainer.accumulate_grad_batches",
-    "data.batch_size",
-    "data.init_args.batch_size",
-}
 
 # how gloo and NCCL tell that a process at the other end is gone
 _LOST = re.compile(
@@ -160,20 +126,8 @@ class PretrainCLI(LightningCLI):
         self.io = BackgroundCheckpointIO()
         one_wandb_run(self.config.trainer.logger, self.run)
         self.resumes = self.files.last.exists() or bool(self.files.steps())
-        if (self.run / CONFIG).exists() and self.resumes:
-            old = yaml.safe_load((self.run / CONFIG).read_text())
-            free = _FREE
-            if "cosine" in str(self.plain_config["model"]):  # the end then shapes every step
-                free = _FREE - {"trainer.max_steps", "trainer.max_epochs"}
-            if self.config.redistribute:
-                free = free | _SHARES
-            changed = list(differences(old, self.plain_config, free))
-            if changed:
-                raise UserError(
-                    f"{self.run} holds a run with another configuration ({'; '.join(changed[:3])}"
-                    f"{'; ...' if len(changed) > 3 else ''}): repeat its configuration to continue "
-                    "it, or choose another --out"
-                )
+        if self.resumes:
+            check_same(self.run, self.plain_config, self.config.redistribute)
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """The user's trainer with our loggers, callbacks and checkpoint files beside theirs."""
@@ -191,14 +145,16 @@ class PretrainCLI(LightningCLI):
             StepProgress(shown=given.enable_progress_bar is not False),
         ]
         if self.config.online_probe:
+            if isinstance(self.model, LidarMethod):
+                raise UserError("online_probe is for images: sweeps have no class; leave it out")
             callbacks.append(OnlineProbe(len(self.datamodule.source.classes)))
         loggers = given.logger
         if loggers in (None, True):
             # what was logged after the state that is continued is logged again
-            again = {"purge_step": self.files.steps()[0]} if self.files.steps() else {}
+            step = self.files.steps()[0] if self.files.steps() else None
             loggers = [
                 CSVLogger(self.run, name="metrics"),
-                TensorBoardLogger(self.run, "tensorboard", "", **again),
+                TensorBoardLogger(self.run, "tensorboard", "", purge_step=step),
             ]
         plugins = [*(given.plugins or []), self.io]
         size, shape = cluster.size(), {}

@@ -39,7 +39,7 @@ def export_folder(
     method: Method | None = None,
     license: str = "",
     results: Sequence[str] = (),
-) -> dict[str, tuple[float, float]]:
+) -> dict[Form, tuple[float, float]]:
     """Write a folder with every form asked for, each loaded again without this package.
 
     ``timm`` and ``hf`` are one layout (``config.json``, ``model.safetensors``), which
