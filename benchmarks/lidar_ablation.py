@@ -93,7 +93,7 @@ def pretrain(given: argparse.Namespace, variant: str, seed: int) -> Path | None:
     """The run directory of a variant; None for random weights."""
     if variant == SCRATCH:
         return None
-    folder = given.out / f"{variant.replace(' ', '_')}-seed{seed}"
+    folder: Path = given.out / f"{variant.replace(' ', '_')}-seed{seed}"
     options = {
         "out": folder,
         "seed_everything": seed,

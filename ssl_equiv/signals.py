@@ -27,12 +27,13 @@ _noted: list[signal.Signals] = []
 def watching() -> Iterator[None]:
     """Note the signals of :data:`ENDING` in place of ending by them.
 
-    A launcher may start this process with both blocked: one that came early is noted now.
+    A launcher may start this process with both blocked: one that came early is noted now. Within
+    another such block this one does nothing.
     """
-    if threading.current_thread() is not threading.main_thread():  # others get no signals
-        yield
-        return
     before = [signal.getsignal(number) for number in ENDING]
+    if threading.current_thread() is not threading.main_thread() or _note in before:
+        yield  # other threads get no signals
+        return
     _noted.clear()
     watch()
     try:

@@ -58,7 +58,7 @@ def demo(out: str = "demo", num_objects: int = 960, steps: int = 800) -> None:
         generate.main(["--config", str(shipped(f"data/{name}.yaml")), *options])
 
     stage(2, f"pretraining SIE for {steps} steps")
-    pretrain.main(
+    code = pretrain.main(
         [
             "--config",
             str(shipped("pretrain/sie_demo.yaml")),
@@ -67,6 +67,8 @@ def demo(out: str = "demo", num_objects: int = 960, steps: int = 800) -> None:
             *("--trainer.devices", "1", "--trainer.enable_model_summary", "false"),
         ]
     )
+    if code:  # a signal ended it; the same command goes on
+        raise SystemExit(code)
 
     stage(3, "judging it beside the same network at random initialisation")
     for name, source, where in (("random", f"random:{run}", root / "random"), ("SIE", run, judged)):

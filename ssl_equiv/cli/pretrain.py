@@ -29,6 +29,7 @@ from ssl_equiv.methods.base import Method
 from ssl_equiv.methods.lidar import LidarMethod
 from ssl_equiv.parsing import Parser
 from ssl_equiv.regularizers import Regularizer
+from ssl_equiv.signals import watching
 
 # how gloo and NCCL tell that a process at the other end is gone
 _LOST = re.compile(
@@ -186,6 +187,12 @@ def main(args: list[str]) -> int:
     Returns:
         The exit code: 0, or what :func:`ended_by_signal` says.
     """
+    with watching():
+        return run(args)
+
+
+def run(args: list[str]) -> int:
+    """The same, with signals noted by now."""
     import ssl_equiv.methods  # noqa: F401 (their short names become valid for --model)
 
     cli = PretrainCLI(
