@@ -30,7 +30,7 @@ def make_trainer(options: Mapping[str, Any], **defaults: Any) -> pl.Trainer:
         options: Lightning Trainer arguments (accelerator, devices, strategy, precision, ...).
         **defaults: Arguments that ``options`` may override.
     """
-    plugins = list(options.get("plugins") or [])
+    plugins = [*(defaults.pop("plugins", None) or []), *(options.get("plugins") or [])]
     if cluster.size() is not None:  # a signal ends an evaluation: there is nothing to requeue for
         plugins.append(SLURMEnvironment(auto_requeue=False))
     with quiet():

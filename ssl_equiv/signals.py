@@ -21,6 +21,7 @@ from types import FrameType
 ENDING = (signal.SIGUSR1, signal.SIGTERM)
 
 _noted: list[signal.Signals] = []
+_watching = False
 
 
 @contextlib.contextmanager
@@ -30,15 +31,18 @@ def watching() -> Iterator[None]:
     A launcher may start this process with both blocked: one that came early is noted now. Within
     another such block this one does nothing.
     """
-    before = [signal.getsignal(number) for number in ENDING]
-    if threading.current_thread() is not threading.main_thread() or _note in before:
+    global _watching
+    if _watching or threading.current_thread() is not threading.main_thread():
         yield  # other threads get no signals
         return
+    before = [signal.getsignal(number) for number in ENDING]
     _noted.clear()
+    _watching = True
     watch()
     try:
         yield
     finally:
+        _watching = False
         signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
         for number, handler in zip(ENDING, before, strict=True):
             # one that was told to end is often told so again, until it has
@@ -47,16 +51,17 @@ def watching() -> Iterator[None]:
 
 def watch() -> None:
     """Install the handlers again, where a library has put its own in their place, and end
-    :func:`hold`."""
-    if threading.current_thread() is threading.main_thread():
+    :func:`hold`; nothing outside :func:`watching`, whose caller knows what follows a signal."""
+    if _watching:
         for number in ENDING:
             signal.signal(number, _note)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
 
 
 def hold() -> None:
-    """Let signals wait until :func:`watch`."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    """Let signals wait until :func:`watch`; nothing outside :func:`watching`."""
+    if _watching:
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
 
 
 def _note(number: int, frame: FrameType | None) -> None:

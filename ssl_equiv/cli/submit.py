@@ -44,9 +44,7 @@ def main(args: list[str]) -> None:
     """Run ``ssl-equiv submit`` with command-line arguments ``args``."""
     if not args or args[0] in ("-h", "--help"):
         print(_USAGE)
-        if not args:
-            raise SystemExit(2)
-        return
+        raise SystemExit(0 if args else 2)
     kind, rest = args[0], args[1:]
     if kind not in KINDS:
         close = difflib.get_close_matches(kind, KINDS, 1)

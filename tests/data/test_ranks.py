@@ -119,6 +119,7 @@ def test_resumed_in_the_middle_of_an_epoch(root: Path, world_size: int) -> None:
     length = len(alone)
     for stop in (1, length - 1, length, length + 2):
         state = {"epoch": stop // length, "position": stop % length}
+        state["global_batch"] = 2 * world_size
         ranks = []
         for rank in range(world_size):
             before = process(root, rank, world_size, 2).train_dataloader()
