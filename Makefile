@@ -10,7 +10,7 @@ demo: $(READY)  ## generate, pretrain, judge, export; ends with demo/report.html
 	$(BIN)/ssl-equiv demo --out demo
 
 test: $(READY)  ## the default tests, under 6 minutes on 2 cores
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 test-all: $(READY)  ## also the slow ones
 	$(BIN)/python -m pytest -m "not slurm and not gpu"

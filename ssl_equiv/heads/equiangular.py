@@ -66,7 +66,7 @@ def equiangular_basis(
 class Quality(NamedTuple):
     """How good a set of unit vectors is.
 
-    Args:
+    Attributes:
         coherence: The largest absolute cosine.
         bound: What it cannot fall below for so many vectors (:func:`.frames.welch_bound`).
         ratio: The one over the other: 1 is the best there is, as are orthogonal vectors.
