@@ -90,6 +90,12 @@ def speed() -> str:
         f"{load['views_per_second']['shards']:.0f} views/s | a plain Dataset of files: "
         f"{load['views_per_second']['plain']:.0f} views/s |",
         *_live_rows(_result("live")["results"]),
+        *_transform_rows(_result("transforms")["results"]),
+        *(
+            _checkpoint_rows(_result("checkpoints")["results"])
+            if (RESULTS / "checkpoints.json").exists()
+            else []
+        ),
         *_generator_rows(generate),
         "| all 2,623,600 images of 3DIEBench, 24k triangles (`generate`, extrapolated) | "
         f"{generate['256px_24k_2p']['core_hours_of_3diebench']:.1f} core-hours | the published "
@@ -98,6 +104,42 @@ def speed() -> str:
         *(_eval_rows(_result("eval")["results"]) if (RESULTS / "eval.json").exists() else []),
     ]
     return "\n".join(lines)
+
+
+def _transform_rows(results: dict[str, Any]) -> list[str]:
+    """Augmented views, ours and torchvision's, each with the figure that favours torchvision."""
+    one, loader = results["one_thread"], results["loader_views_per_second"]
+    names = ("torchvision_float", "torchvision_uint8")
+    setting = results["setting"]
+    return [
+        f"| augmented views at {setting['size']} px, {what} (`transforms`) | {ours:.0f} views/s | "
+        f"torchvision v2 per sample: {theirs:.0f} views/s |"
+        for what, ours, theirs in (
+            (
+                "one thread",
+                one["batched"]["views_per_cpu_second"],
+                max(one[name]["views_per_cpu_second"] for name in names),
+            ),
+            (
+                f"{setting['workers']} loader processes",
+                loader["batched"],
+                max(loader[name] for name in names),
+            ),
+        )
+    ]
+
+
+def _checkpoint_rows(results: dict[str, Any]) -> list[str]:
+    """What saving costs a run."""
+    asked, saved = results["agreement"], results["checkpoint"]
+    return [
+        "| asking all of 2 processes after a step of "
+        f"{asked['bare_step_ms']:.0f} ms whether to end (`checkpoints`) | "
+        f"{100 * asked['share']:+.2f} % | the same step without |",
+        f"| a checkpoint of {saved['bytes'] / 1e6:.0f} MB blocks training for (`checkpoints`) | "
+        f"{saved['blocked_s']['median']:.2f} s, the first {saved['blocked_s']['first']:.2f} s | "
+        f"its file takes {saved['written_after_s']:.1f} s beside the next steps |",
+    ]
 
 
 def _eval_rows(results: dict[str, Any]) -> list[str]:
