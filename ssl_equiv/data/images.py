@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 from torchvision.transforms.v2 import functional as F
 
 from ssl_equiv.data.draws import Draw, OrderedSampler, uniforms
@@ -17,7 +17,6 @@ from ssl_equiv.data.image_sources import ImageSource
 from ssl_equiv.data.module import ViewDataModule, ViewLoader
 from ssl_equiv.data.views import IMAGENET_MEAN, IMAGENET_STD, Preprocess, ViewBatch
 from ssl_equiv.errors import UserError
-from ssl_equiv.signals import spare_loader
 from ssl_equiv.transforms import Augmentation
 
 
@@ -233,20 +232,6 @@ class ImageDataModule(ViewDataModule):
             self.seed,
             in_loader=on_cpu and self.num_workers > 0,
             skip_bad_images=self.skip_bad_images if skip_bad_images is None else skip_bad_images,
-        )
-
-    def _load(
-        self, dataset: ImageDataset, sampler: Any, persistent: bool = False
-    ) -> DataLoader[ViewBatch]:
-        return DataLoader(
-            dataset,
-            batch_sampler=sampler,
-            num_workers=self.num_workers,
-            collate_fn=_whole,
-            worker_init_fn=spare_loader,
-            persistent_workers=persistent and self.num_workers > 0,
-            pin_memory=self.trainer is not None
-            and self.trainer.strategy.root_device.type == "cuda",
         )
 
 

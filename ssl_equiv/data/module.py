@@ -10,7 +10,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 from lightning_utilities.core.rank_zero import rank_zero_warn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from ssl_equiv.data.draws import Draw, OrderedSampler, TrainSampler
 from ssl_equiv.data.recycle import SharedPool
@@ -268,6 +268,12 @@ class ViewDataModule(pl.LightningDataModule):
             pool,
             self.consecutive,
         )
+        return self._load(dataset, sampler, persistent)
+
+    def _load(
+        self, dataset: Dataset[Any], sampler: Any, persistent: bool = False
+    ) -> DataLoader[Any]:
+        """A loader of a data set whose items are batches already."""
         return DataLoader(
             dataset,
             batch_sampler=sampler,

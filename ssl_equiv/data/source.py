@@ -89,7 +89,7 @@ class Source(ABC):
             UserError: the data set has no such output, or the object no views.
         """
         self._check_output(name)
-        raise NotImplementedError
+        raise NotImplementedError  # a source that has outputs reads them
 
     def _check_output(self, name: str) -> None:
         if name not in self.outputs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 
 import torch
 from torch import Tensor
@@ -26,8 +27,8 @@ class Circle(Group):
     identity_element = (0.0,)
     turn: float
 
-    def _wrap(self, g: Tensor) -> Tensor:
-        raise NotImplementedError
+    @abstractmethod
+    def _wrap(self, g: Tensor) -> Tensor: ...
 
     def _compose(self, g: Tensor, h: Tensor) -> Tensor:
         return self._wrap(g + h)

@@ -8,6 +8,7 @@ import resource
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 import torch
 
 import ssl_equiv.checkpoint_io
+from eval.report.training import read_metrics
 from ssl_equiv.callbacks import StepProgress
 from ssl_equiv.checkpoint import read_checkpoint
 from tests.cli.forked import Run
@@ -325,6 +327,51 @@ def test_another_number_of_processes(
     # of 18 objects: 13 batches of 4 are three epochs of four and one more; two batches of 6 are
     # left of the fourth epoch, and 25 are eight epochs of three and one more
     assert (state["ViewDataModule"]["epoch"], state["ViewDataModule"]["position"]) == (12, 1)
+
+
+def test_checkpoints_by_the_clock_and_the_best(data: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    more = ["--checkpoint_every_minutes", "1e-6", "--keep_checkpoints", "3"]
+    more += ["--best_metric", "train/loss", "--best_mode", "min", "--trainer.max_steps", "6"]
+    assert start(data, run, *more).wait() == 0
+    best = read_checkpoint(run / "checkpoints" / "best.ckpt")["global_step"]
+    losses = read_metrics(run)["train/loss"][1]  # a step each: every step was saved
+    assert best == 1 + min(range(6), key=losses.__getitem__)
+    assert steps(run) == sorted({4, 5, 6, best})
+    unknown = start(data, tmp_path / "other", "--best_metric", "train/los")
+    assert unknown.wait() == 2
+    assert "best_metric is 'train/los', but what is logged is" in unknown.log.read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.ddp
+def test_lightning_and_torchrun_launch_the_same_run(data: Path, tmp_path: Path) -> None:
+    """Lightning starts the second process itself, and a signal to the first ends both."""
+    entry = tmp_path / "entry.py"
+    entry.write_text("import sys\nfrom ssl_equiv.cli import main\nsys.exit(main())\n")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    launchers = {"plain": [sys.executable], "torchrun": [*torchrun, "--nproc-per-node", "2"]}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+    def launch(launcher: str, run: Path, steps: int) -> subprocess.Popen[bytes]:
+        run.mkdir(exist_ok=True)
+        args = ["--data.root", str(data), "--out", str(run), "--trainer.max_steps", str(steps)]
+        args += ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--data.batch_size", "2"]
+        command = [*launchers[launcher], str(entry), "pretrain", *SMALL, *args]
+        with open(run / "log.txt", "ab") as log:
+            return subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+
+    run, whole = tmp_path / "run", tmp_path / "whole"
+    first = launch("plain", run, 2000)
+    while not logged(run)():
+        assert first.poll() is None, (run / "log.txt").read_text()
+        time.sleep(0.01)
+    first.send_signal(signal.SIGTERM)
+    assert first.wait(60) == 128 + signal.SIGTERM, (run / "log.txt").read_text()
+    end = steps(run)[-1] + 5
+    assert launch("torchrun", run, end).wait(120) == 0, (run / "log.txt").read_text()
+    assert launch("torchrun", whole, end).wait(120) == 0, (whole / "log.txt").read_text()
+    assert same(weights(run), weights(whole))
 
 
 @pytest.mark.slow

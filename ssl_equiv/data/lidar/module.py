@@ -6,7 +6,6 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from torch.utils.data import DataLoader
 
 from ssl_equiv.data.draws import OrderedSampler
 from ssl_equiv.data.lidar.batch import LidarBatch
@@ -15,7 +14,6 @@ from ssl_equiv.data.lidar.open import open_lidar
 from ssl_equiv.data.lidar.source import LidarSource
 from ssl_equiv.data.module import ViewDataModule, ViewLoader
 from ssl_equiv.errors import UserError
-from ssl_equiv.signals import spare_loader
 from ssl_equiv.transforms.points import PointMotions
 
 
@@ -152,21 +150,3 @@ class LidarDataModule(ViewDataModule):
     ) -> LidarBatch:
         """Nothing is left to be done on the device."""
         return batch
-
-    def _load(
-        self, dataset: LidarDataset, sampler: Any, persistent: bool = False
-    ) -> DataLoader[Any]:
-        return DataLoader(
-            dataset,
-            batch_sampler=sampler,
-            num_workers=self.num_workers,
-            collate_fn=_already_a_batch,
-            worker_init_fn=spare_loader,
-            persistent_workers=persistent and self.num_workers > 0,
-            pin_memory=self.trainer is not None
-            and self.trainer.strategy.root_device.type == "cuda",
-        )
-
-
-def _already_a_batch(batch: Any) -> Any:
-    return batch

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -167,9 +166,12 @@ def test_every_sweep_of_a_split_comes_once_in_order_unmoved() -> None:
 
 
 def test_batches_travel_between_processes_and_devices() -> None:
-    module = LidarDataModule(source=source(), batch_size=2, boxes=True, flow="ego", num_workers=0)
-    (batch,) = batches(module, 1)
-    for other in (pickle.loads(pickle.dumps(batch)), batch.to("cpu", non_blocking=True)):
+    made = (
+        LidarDataModule(source=source(), batch_size=2, boxes=True, flow="ego", num_workers=workers)
+        for workers in (0, 1)
+    )
+    (batch,), (sent,) = (batches(module, 1) for module in made)
+    for other in (sent, batch.to("cpu", non_blocking=True)):
         assert same(other, batch)
         assert torch.equal(other.boxes[1][0].values, batch.boxes[1][0].values)  # type: ignore[index]
     meta = batch.to("meta")
