@@ -49,6 +49,7 @@ from data_gen.recipe import Recipe
 from data_gen.sources import ProceduralSource
 from eval.protocol import Evaluator, Measurement, NotApplicable, Task, evaluate
 from ssl_equiv.data.module import ViewDataModule
+from ssl_equiv.export import open_backbone
 from ssl_equiv.methods import Method
 from ssl_equiv.parsing import Parser
 
@@ -192,14 +193,18 @@ def main(args: Sequence[str] | None = None) -> None:
     parser.add_argument("--suite", type=Path, default=FULL, help="configuration with evaluators")
     parser.add_argument("--model", help="run whose R2 is compared; by default a random network")
     sections = ("suite", "published", "r2")
-    parser.add_argument("--only", nargs="*", choices=sections, help="and print: writes nothing")
+    parser.add_argument("--only", nargs="*", choices=sections, help="keep the others' figures")
     options = parser.parse_args(args)
     setting = TINY if options.quick else Setting()
-    results = measure(setting, options.suite, options.only or sections, options.model)
-    if options.quick or options.only:
+    if options.model:
+        open_backbone(options.model)  # a wrong path is told before minutes are spent
+    for section in options.only or sections:
+        results = measure(setting, options.suite, [section], options.model)
         print(json.dumps(results, indent=1))
-    else:
-        print(f"written to {write('eval', results)}")
+        if not options.quick:
+            known = json.loads(FILE.read_text())["results"] if FILE.exists() else {}
+            kept = known if known.get("setting") == json.loads(json.dumps(results["setting"])) else {}
+            print(f"written to {write('eval', {**kept, **results})}")
 
 
 if __name__ == "__main__":

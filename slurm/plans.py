@@ -38,11 +38,13 @@ class Commands:
         options: Separates the launcher's options of a kind of job from the command's.
         config: The whole configuration that a command makes of its arguments, without acting.
         results: Where an evaluation of a model puts its results if nothing else is said.
+        same: Refuses to continue a run directory under a configuration that is not its own.
     """
 
     options: Callable[[str, Sequence[str]], tuple[Given, list[str]]]
     config: Callable[[str, Sequence[str], Given], Config]
     results: Callable[[str], Path]
+    same: Callable[[Path, Config], None]
 
 
 def chain(kind: str, args: Sequence[str], commands: Commands) -> list[Stage]:
@@ -109,12 +111,14 @@ def _pretrain(given: Given, args: list[str], commands: Commands) -> Stage:
             needed, theirs = devices_of(one.get("trainer") or {}, given, site)
             if needed != resources:
                 raise UserError(f"run {name}: all runs of an array have the same devices and nodes")
-            files[place / f"{name}.yaml"] = _text(
-                {**one, "trainer": theirs, "out": str(out / name)}
-            )
+            whole = {**one, "trainer": theirs, "out": str(out / name)}
+            commands.same(out / name, whole)
+            files[place / f"{name}.yaml"] = _text(whole)
     else:
         path = str(folder / f"{number:03d}-pretrain.yaml")
-        files = {Path(path): _text({**config, "trainer": trainer, "out": str(out)})}
+        whole = {**config, "trainer": trainer, "out": str(out)}
+        commands.same(out, whole)
+        files = {Path(path): _text(whole)}
     key, root = _data_root(config)
     stage: list[str] = []
     if given.stage:

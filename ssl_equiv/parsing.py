@@ -7,6 +7,8 @@ import difflib
 import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextvars import ContextVar
+from functools import partial
 from types import MappingProxyType
 from typing import Any, NoReturn, TypeVar, get_origin, get_type_hints
 
@@ -14,6 +16,7 @@ from jsonargparse import ArgumentParser
 from pytorch_lightning.cli import LightningArgumentParser
 
 from ssl_equiv.errors import UserError, user_error
+from ssl_equiv.help import BriefHelp, HelpAll, format_some
 
 T = TypeVar("T")
 
@@ -40,9 +43,31 @@ class Parser(LightningArgumentParser):
     """jsonargparse's parser whose errors are a :class:`UserError` of one line."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **{"allow_abbrev": False, **kwargs})
+        # a usage line of every option would fill the screen
+        mine = {"usage": "%(prog)s [options]", "formatter_class": BriefHelp, "allow_abbrev": False}
+        super().__init__(*args, **{**mine, **kwargs})
         self.classes: dict[str, type] = {}
         self.entries: dict[str, tuple[str, ...]] = {}  # what a mapping may hold, by its option
+        self.shown: frozenset[str] = frozenset()  # in --help; all where it is empty
+
+    def shorten_help(self, shown: Iterable[str]) -> None:
+        """Let ``--help`` tell of these options alone, and ``--help_all`` of all."""
+        self.shown = frozenset({*shown, "help", "help_all", "print_config"})
+        self.add_argument("--help_all", action=HelpAll, help="Show every option and exit.")
+
+    def format_help(self, *args: Any) -> str:
+        """The options, or those of :meth:`shorten_help`."""
+        for action in self._actions:
+            if "--print_config" in action.option_strings:
+                action.help = "Print the whole configuration and exit."
+        whole = partial(super().format_help, *args)
+        return format_some(self, self.shown, whole) if self.shown else whole()
+
+    def parse_args(self, *args: Any, **kwargs: Any) -> Any:
+        """As jsonargparse's, or the end of :func:`parser_of`."""
+        if _ASKED.get():
+            raise _Found(self)
+        return super().parse_args(*args, **kwargs)
 
     def add_lightning_class_args(
         self,
@@ -111,6 +136,30 @@ class Parser(LightningArgumentParser):
                 yield from _argument_names(cls, nested_key)
 
 
+_ASKED: ContextVar[bool] = ContextVar("asked", default=False)
+
+
+class _Found(Exception):
+    """Ends a command whose parser is asked for."""
+
+
+def parser_of(command: Callable[[list[str]], Any]) -> Parser:
+    """The parser of a command, which does not run.
+
+    Args:
+        command: The ``main`` of a module that parses its arguments with a :class:`Parser`.
+    """
+    token = _ASKED.set(True)
+    try:
+        command([])
+    except _Found as found:
+        parser: Parser = found.args[0]
+        return parser
+    finally:
+        _ASKED.reset(token)
+    raise AssertionError(f"{command} parses no arguments")
+
+
 def _family(base: type) -> list[type]:
     children: list[type] = base.__subclasses__()
     return [base, *(cls for child in children for cls in _family(child))]
@@ -148,6 +197,7 @@ def call(
     positional: Mapping[str, str] = MappingProxyType({}),
     entries: Mapping[str, Iterable[str]] = MappingProxyType({}),
     classes: Mapping[str, type] = MappingProxyType({}),
+    advanced: tuple[str, ...] = (),
 ) -> Any:
     """Call ``function`` with command-line arguments named, typed and described by its signature.
 
@@ -159,6 +209,7 @@ def call(
             takes one value or more.
         entries: What parameters that are mappings may hold: offered when a key is mistyped.
         classes: Base of the objects that parameters hold: subclasses are offered likewise.
+        advanced: Parameters of several options each, which ``--help`` leaves to ``--help_all``.
 
     Returns:
         What the function does.
@@ -166,7 +217,8 @@ def call(
     Raises:
         UserError: the arguments do not fit.
     """
-    parser = Parser(prog=f"ssl-equiv {command}", description=inspect.getdoc(function))
+    summary = (inspect.getdoc(function) or "").partition("\n\nArgs:")[0]  # options tell the rest
+    parser = Parser(prog=f"ssl-equiv {command}", description=summary)
     parser.entries = {name: tuple(names) for name, names in entries.items()}
     parser.classes.update(classes)
     parser.add_argument("--config", action="config", help="YAML file with any of the options.")
@@ -174,7 +226,10 @@ def call(
     for name, text in positional.items():
         several: dict[str, Any] = {"nargs": "+"} if get_origin(hints[name]) is list else {}
         parser.add_argument(name, type=str, help=text, **several)
-    parser.add_function_arguments(function, skip=set(positional))
+    parser.add_function_arguments(function, as_group=False, skip=set(positional))
+    if advanced:
+        names = (name[2:] for action in parser._actions for name in action.option_strings)
+        parser.shorten_help(name for name in names if name.partition(".")[0] not in advanced)
     config = parser.parse_args(args)
     config.pop("config", None)
     return function(**parser.instantiate(config).as_dict())

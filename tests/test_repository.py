@@ -35,6 +35,15 @@ def test_every_package_is_in_the_wheel() -> None:
     assert set(re.findall(r'"([\w.]+)"', listed[1])) == found | {"ssl_equiv.configs"}
 
 
+def test_every_dependency_is_accounted_for() -> None:
+    text = (ROOT / "pyproject.toml").read_text()
+    listed = re.search(r"^dependencies = \[(.*?)^\]", text, re.M | re.S)
+    assert listed is not None
+    names = re.findall(r'^ +"([\w-]+)', listed[1], re.M)
+    table = (ROOT / "docs" / "dependencies.md").read_text().split("| extra |")[0]
+    assert re.findall(r"^\| ([\w-]+) \| \d", table, re.M) == names
+
+
 def imported(path: Path) -> set[str]:
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):

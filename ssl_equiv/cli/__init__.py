@@ -25,6 +25,7 @@ COMMANDS = {
     "export": "turn a backbone into a folder for timm, transformers, ONNX or torch.export",
     "push": "upload such a folder to the Hugging Face hub",
     "doctor": "look at this machine, try everything briefly, and say what to mend",
+    "completion": "print a script that completes these in bash or zsh",
 }
 _MODULES = {"eval": "evaluate"}
 _USAGE = "\n".join(
@@ -100,4 +101,9 @@ def _command(name: str):  # type: ignore[no-untyped-def]
         hint = f"did you mean {close[0]!r}?" if close else f"it is one of {', '.join(COMMANDS)}"
         raise UserError(f"no command {name!r}: {hint}")
     # each command imports what it needs: --help stays instant
-    return import_module(f"ssl_equiv.cli.{_MODULES.get(name, name)}").main
+    return import_module(module_of(name)).main
+
+
+def module_of(command: str) -> str:
+    """The module that runs a command."""
+    return f"ssl_equiv.cli.{_MODULES.get(command, command)}"

@@ -45,7 +45,7 @@ _SHOWN = (
 
 def main(args: list[str]) -> None:
     """Run ``ssl-equiv detect`` with command-line arguments ``args``."""
-    folders, data = call(detect, args, "detect")
+    folders, data = call(detect, args, "detect", advanced=("optimizer", "detector"))
     command = shlex.join(["ssl-equiv", "detect", *args])
     for folder, model in folders.items() if is_first() else ():
         write_provenance(folder, command=command, model=model, data=data)
@@ -67,6 +67,7 @@ def detect(
     detector: DetectorConfig = DetectorConfig(),  # noqa: B008 (frozen; shown by --help)
     motions: PointMotions = MOTIONS,
     region: Region = Region(),  # noqa: B008 (as above)
+    gt_sampling: dict[str, int] = {},  # noqa: B006 (as above)
     label_seed: int = 0,
     name: str | None = None,
     pictures: int = 4,
@@ -100,6 +101,8 @@ def detect(
         detector: The head, its losses and how it is read.
         motions: Motions that sweeps are trained under.
         region: Which points are used.
+        gt_sampling: Annotations up to which each sweep is filled with objects of other labelled
+            sweeps, by class, as in '{Car: 15, Pedestrian: 10, Cyclist: 10}'; off by default.
         label_seed: Decides which sequences are labelled.
         name: What results call the model.
         pictures: Sweeps to draw for the report.
@@ -113,7 +116,9 @@ def detect(
         raise UserError("seeds, steps and the number of fractions must be at least 1")
     starts, built, folder = _starts(model, encoder, out, beside_scratch, name)
     source = open_lidar(data)
-    recipe = Recipe(tuple(classes), steps, batch_size, optimizer, detector, motions, region)
+    recipe = Recipe(
+        tuple(classes), steps, batch_size, optimizer, detector, motions, region, gt_sampling
+    )
     rows: list[Result] = []
     for place, (told, weights) in starts.items():
         make_directory(place)

@@ -37,6 +37,15 @@ _LOST = re.compile(
     "|timed out waiting|connection closed",
     re.IGNORECASE,
 )
+# of some four hundred options, those that most runs need
+_COMMON = (
+    *("config", "seed_everything", "out", "init_from", "regularizers", "model", "data"),
+    *("checkpoint_every_n_steps", "checkpoint_every_minutes", "keep_checkpoints"),
+    *("best_metric", "best_mode", "requeue", "redistribute", "online_probe"),
+    *("data.root", "data.batch_size", "data.num_workers"),
+    *("trainer.max_steps", "trainer.max_epochs", "trainer.precision", "trainer.devices"),
+    *("trainer.num_nodes", "trainer.accumulate_grad_batches"),
+)
 
 
 class PretrainCLI(LightningCLI):
@@ -44,6 +53,7 @@ class PretrainCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: Any) -> None:
         """Arguments of the run itself."""
+        parser.shorten_help(_COMMON)
         parser.add_argument(
             "--out", type=str, required=True, help="Run directory; continued where it holds a run."
         )
@@ -193,15 +203,24 @@ def main(args: list[str]) -> int:
 
 def run(args: list[str]) -> int:
     """The same, with signals noted by now."""
-    import ssl_equiv.methods  # noqa: F401 (their short names become valid for --model)
+    import ssl_equiv.methods  # their short names become valid for --model
 
+    known = vars(ssl_equiv.methods)
+    names = [name for name in ssl_equiv.methods.__all__ if hasattr(known[name], "terms")]
+    names.remove(Method.__name__)
     cli = PretrainCLI(
         Method,
         ViewDataModule,
         subclass_mode_model=True,
         subclass_mode_data=names_data_class(args),
         parser_class=Parser,
-        parser_kwargs={"prog": "ssl-equiv pretrain"},
+        parser_kwargs={
+            "prog": "ssl-equiv pretrain",
+            "usage": "%(prog)s --config FILE --out RUN [options]",
+            "description": "Train a method on a data set; the same command continues the run.",
+            "epilog": f"Methods: {', '.join(names)}. '--model.help SIE' tells of a method's own "
+            "arguments.",
+        },
         trainer_defaults={
             "use_distributed_sampler": False,  # the data module shares out the objects itself
             "limit_val_batches": 0,

@@ -20,6 +20,7 @@ from rich.table import Table
 from slurm.resources import duration
 from slurm.stage import local_folder, run_staged, stage
 from slurm.status import as_json, describe, status
+from ssl_equiv.cli import module_of
 from ssl_equiv.errors import UserError
 
 KINDS = {
@@ -37,7 +38,6 @@ _USAGE = "\n".join(
     + ["", "'ssl-equiv submit KIND --help' shows a kind's options; docs/slurm.md tells the whole."]
 )
 _CHAIN = ("eval", "report")
-_MODULES = {"eval": "evaluate"}
 
 
 def main(args: list[str]) -> None:
@@ -64,7 +64,7 @@ def _submit(kind: str, args: Sequence[str]) -> None:
     from slurm.plans import Commands, chain
     from slurm.queue import queue, show
 
-    stages = chain(kind, args, Commands(separate, read_config, _results))
+    stages = chain(kind, args, Commands(separate, read_config, _results, _same))
     show(stages) if given.dry_run else queue(stages)
 
 
@@ -87,7 +87,7 @@ def read_config(kind: str, args: Sequence[str], given: argparse.Namespace) -> di
     Raises:
         UserError: they do not parse; a launcher's option that is nearly one is told.
     """
-    command = import_module(f"ssl_equiv.cli.{_MODULES.get(kind, kind)}").main
+    command = import_module(module_of(kind)).main
     text = io.StringIO()
     try:
         with contextlib.redirect_stdout(text):
@@ -113,6 +113,12 @@ def _results(model: str) -> Path:
     from ssl_equiv.cli.evaluate import _default_folder
 
     return _default_folder(model)
+
+
+def _same(run: Path, config: dict[str, Any]) -> None:
+    from ssl_equiv.cli.configuration import check_same
+
+    check_same(run, config, bool(config.get("redistribute")))
 
 
 class _Parser(argparse.ArgumentParser):

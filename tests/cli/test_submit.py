@@ -132,6 +132,28 @@ def test_what_is_queued_is_kept_in_the_run_directory(submit: Submit, tmp_path: P
     assert copy == {**config, "out": str(tmp_path / "runs" / "b")}
 
 
+@pytest.mark.usefixtures("slurm")
+def test_another_configuration_than_the_runs_is_refused_before_it_waits(
+    submit: Submit, tmp_path: Path
+) -> None:
+    run = tmp_path / "runs" / "a"
+    assert submit("pretrain", "--config", "c.yaml", "--gpus-per-node", "2")[0] == 0
+    (run / "config.yaml").write_text((run / "slurm" / "001-pretrain.yaml").read_text())
+    code, out, err = submit(
+        *("pretrain", "--config", "c.yaml", "--gpus-per-node", "2", "--trainer.max_steps", "9")
+    )
+    assert code == 0, err  # more steps continue it
+    changed = ("pretrain", "--config", "c.yaml", "--gpus-per-node")
+    code, out, err = submit(*changed, "2", "--data.batch_size", "8")
+    assert code == 2
+    assert "data.batch_size was 4, now 8" in err
+    assert "job" not in out
+    code, out, err = submit(*changed, "4")
+    assert code == 2
+    assert "trainer.devices was 2, now 4" in err
+    assert submit(*changed, "4", "--redistribute", "true")[0] == 0
+
+
 def test_a_chain_is_queued_in_its_order(submit: Submit, slurm: Path, tmp_path: Path) -> None:
     code, _, err = submit(
         *("pretrain", "--config", "c.yaml", "--then", "eval,report", "--eval.seeds", "1"),
