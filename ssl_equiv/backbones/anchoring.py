@@ -14,6 +14,7 @@ symmetric (constant and periodic maps), and then any choice gives the same rolle
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
@@ -27,6 +28,7 @@ Period = int | tuple[int, int]
 # summed in float64, so two phases are on both sides of the border with a chance of about 1e-8.
 _TIE = 1e-6
 _FEW = 4  # channels, as of an image, that are summed one by one
+_CACHED = 2**18  # numbers of maps that are worked on at a time, on a CPU
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
 
@@ -144,8 +146,22 @@ class _Take(torch.autograd.Function):
 
 
 def _roll(x: Tensor, shifts: Tensor) -> Tensor:
+    if _may_look(x):
+        return _moved(x, shifts)
     source = _sources(x.shape[-2], x.shape[-1], shifts)[:, None].expand(-1, x.shape[1], -1)
     return x.flatten(2).gather(2, source).view(x.shape)
+
+
+def _moved(x: Tensor, shifts: Tensor) -> Tensor:
+    """:func:`_roll` where the host holds the maps: copies of whole blocks, faster than a gather."""
+    (height, width), out = x.shape[-2:], torch.empty_like(x, memory_format=torch.contiguous_format)
+    for one, rolled, (row, column) in zip(x, out, shifts.tolist(), strict=True):
+        row, column = row % height, column % width
+        rolled[:, row:, column:] = one[:, : height - row, : width - column]
+        rolled[:, :row, column:] = one[:, height - row :, : width - column]
+        rolled[:, row:, :column] = one[:, : height - row, width - column :]
+        rolled[:, :row, :column] = one[:, height - row :, width - column :]
+    return out
 
 
 def _take(x: Tensor, index: Tensor) -> Tensor:
@@ -164,12 +180,14 @@ def _sources(height: int, width: int, shifts: Tensor) -> Tensor:
 def _offsets(
     x: Tensor, period: Period, layout: Layout, smoothing: int, energy: Tensor | None
 ) -> Tensor:
-    if energy is None:
-        energy = _energy(x, layout)
-    period = _checked(energy, period)
+    period = _checked(x if layout == "NCHW" else x.permute(0, 3, 1, 2), period)
     if period == (1, 1):
         return torch.zeros(x.shape[0], 2, dtype=torch.int64, device=x.device)
-    norms = _smoothed(_phase_sums(energy, period), period, smoothing)
+    if energy is None:
+        sums = _in_parts(lambda part: _phase_sums(_energy(part, layout), period), x)
+    else:
+        sums = _in_parts(lambda part: _phase_sums(part, period), energy)
+    norms = _smoothed(sums, period, smoothing)
     largest = norms.amax(dim=1, keepdim=True)
     tied = norms >= largest * (1 - _TIE)
     if _may_look(x) and int(tied.sum()) == x.shape[0]:  # each map has one strongest phase
@@ -180,6 +198,14 @@ def _offsets(
             second = _around(second.view(-1, *period)).flatten(1)
         chosen = second.masked_fill(~tied, -math.inf).argmax(dim=1)
     return torch.stack([chosen // period[1], chosen % period[1]], dim=1)
+
+
+def _in_parts(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """``function(x)``; on a CPU for some maps at a time: what it makes between stays cached."""
+    size = max(1, _CACHED // max(1, math.prod(x.shape[1:])))
+    if not _may_look(x) or x.shape[0] <= size:
+        return function(x)
+    return torch.cat([function(part) for part in x.split(size)])
 
 
 def _may_look(x: Tensor) -> bool:
@@ -248,11 +274,11 @@ def _smoothed(sums: Tensor, period: tuple[int, int], times: int) -> Tensor:
     return grid.flatten(1)
 
 
-def _checked(energy: Tensor, period: Period) -> tuple[int, int]:
+def _checked(maps: Tensor, period: Period) -> tuple[int, int]:
     p, q = (period, period) if isinstance(period, int) else period
     if min(p, q) < 1:
         raise UserError(f"anchoring has period {period}: it must be 1 or more")
-    height, width = energy.shape[-2:]
+    height, width = maps.shape[-2:]
     if height % p or width % q:
         fits = [max(1, round(size / of)) * of for size, of in ((height, p), (width, q))]
         blocks = str(p) if p == q else f"{p} x {q}"
