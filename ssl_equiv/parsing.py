@@ -30,6 +30,9 @@ _WRONG_TYPE = re.compile(
     r'(?:Parser key "(?P<key>[\w.]+)":[^"]*?)?'
     r"Expected an? (?:<class '(?P<type>[^']+)'>|typing\.(?P<other>\w+\[[^\]]*\]))"
 )
+_NO_FILE = re.compile(
+    r'(?:Parser key "(?P<key>[\w.]+)":.*?)?File does not exist: \'(?P<path>[^\']+)\''
+)
 _NO_OPTIONS = re.compile(r"Unexpected config:(?P<text>.*)")
 _GIVEN = re.compile(r"(?:Got value|Given value): (?!Namespace|NestedArg|\{)(?P<value>\S+)")
 # what a parser of a nested class said, inside the message of the one around it
@@ -105,6 +108,8 @@ class Parser(LightningArgumentParser):
             close = difflib.get_close_matches(found["name"], names, 2)
             hint = f"did you mean {' or '.join(close)}?" if close else f"use {', '.join(names)}"
             return f"{prefix}: no class {found['name']!r}: {hint}"
+        if found := _NO_FILE.search(text):
+            return f"--{found['key'] or 'config'}: no file {found['path']}"
         if found := _NO_OPTIONS.search(text):
             what = found["text"].strip() or "nothing"
             return f"a configuration file must hold options, as in 'seed: 1': it holds {what[:60]}"

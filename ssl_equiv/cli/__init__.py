@@ -8,6 +8,7 @@ import warnings
 from contextlib import nullcontext
 from importlib import import_module
 
+from ssl_equiv.cli.shipped import with_shipped
 from ssl_equiv.errors import UserError, user_error
 from ssl_equiv.signals import watching
 
@@ -61,7 +62,7 @@ def main(argv: list[str] | None = None) -> int:
         else:
             # a run's signals may come before it is imported
             with watching() if args[0] == "pretrain" else nullcontext():
-                code = _command(args[0])([_underscored(arg) for arg in args[1:]])
+                code = _command(args[0])(with_shipped([_underscored(arg) for arg in args[1:]]))
             return code if isinstance(code, int) else 0
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

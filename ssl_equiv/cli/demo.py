@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import time
-from pathlib import Path
 
 import torch
 from rich.console import Console
@@ -13,6 +12,7 @@ from eval.results import RESULTS, read_results, results_table, write_results
 from ssl_equiv.cli import evaluate as evaluation
 from ssl_equiv.cli import generate, pretrain
 from ssl_equiv.cli.demo_report import write_demo_report
+from ssl_equiv.cli.shipped import shipped
 from ssl_equiv.errors import UserError
 from ssl_equiv.export import SIDECAR, export_folder, open_backbone, open_method
 from ssl_equiv.files import make_directory
@@ -107,12 +107,3 @@ def fast_precision() -> str:
     if torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
     return "bf16-mixed" if torch.cpu._is_avx512_bf16_supported() else "32-true"
-
-
-def shipped(name: str) -> Path:
-    """A configuration that comes with the package: in the repository, or in an installed copy."""
-    package = Path(__file__).parents[1]
-    for folder in (package.parent / "configs", package / "configs"):
-        if (folder / name).is_file():
-            return folder / name
-    raise UserError(f"the configuration {name} is missing from this installation: install it again")

@@ -80,3 +80,25 @@ def test_bash_completes(script: Path, words: list[str], expected: set[str]) -> N
     )
     shown = subprocess.run(["bash", "-c", commands], capture_output=True, text=True)
     assert set(shown.stdout.split()) == expected, shown.stderr
+
+
+def test_configurations_are_found_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        main(["generate", "--config=configs/data/demo.yaml", "--print_config"])
+    assert "image_size: 48" in capsys.readouterr().out
+    (tmp_path / "configs" / "data").mkdir(parents=True)  # the user's own comes first
+    (tmp_path / "configs" / "data" / "demo.yaml").write_text("recipe: {image_size: 32}\n")
+    with pytest.raises(SystemExit):
+        main(["generate", "--config", "configs/data/demo.yaml", "--print_config"])
+    assert "image_size: 32" in capsys.readouterr().out
+
+
+def test_a_missing_configuration_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "mine.yaml"
+    assert main(["generate", "--config", str(path)]) == 2
+    assert capsys.readouterr().err == f"error: --config: no file {path}\n"
