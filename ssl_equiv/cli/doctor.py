@@ -93,7 +93,8 @@ def versions() -> Iterator[Finding]:
             present.append(f"{name} {version(name)}")
         except PackageNotFoundError:
             absent.append(f"{name} ({use})")
-    yield Finding("optional", ", ".join(present) + f"; without {', '.join(absent)}" * bool(absent))
+    found = [", ".join(present)] * bool(present) + [f"without {', '.join(absent)}"] * bool(absent)
+    yield Finding("optional", "; ".join(found))
 
 
 def machine() -> Iterator[Finding]:
