@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import posixpath
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 from mkdocs.structure.files import File
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))  # for the tables of benchmarks; mkdocs takes it out again
+
+from docs import assembled  # noqa: E402
+
 BESIDE = {
     "methods.md": "METHODS.md",
     "contributing.md": "CONTRIBUTING.md",
@@ -19,29 +24,45 @@ PACKAGES = (
     "ssl_equiv.groups",
     "ssl_equiv.transforms",
     "ssl_equiv.backbones",
+    "ssl_equiv.backbones.lidar",
     "ssl_equiv.heads",
     "ssl_equiv.losses",
     "ssl_equiv.data",
+    "ssl_equiv.data.lidar",
     "ssl_equiv.methods",
+    "ssl_equiv.regularizers",
+    "ssl_equiv.detection",
     "ssl_equiv.export",
     "data_gen",
+    "data_gen.lidar",
     "eval",
+    "eval.evaluators",
 )
 _LINK = re.compile(r"\[([^\]]*)\]\(([^)#\s]+)(#[^)\s]*)?\)")
 
 
 def on_config(config: Any) -> Any:
-    """Name the pages of a folder in the navigation, in the order of their names."""
+    """Name the pages of folders in the navigation."""
     for entry in config["nav"]:
-        for title, target in entry.items():
-            if target == "evaluators/":
-                pages = sorted((ROOT / "docs" / "evaluators").glob("*.md"))
-                names = [f"evaluators/{page.name}" for page in pages]
-                names.sort(key=lambda name: not name.endswith("README.md"))
-                entry[title] = names
-            elif target == "reference/":
-                entry[title] = [{name: f"reference/{name}.md"} for name in PACKAGES]
+        _open_folders(entry)
     return config
+
+
+def _open_folders(entry: dict[str, Any]) -> None:
+    """Put the pages of a folder in its place: the index, then by name, methods as in METHODS.md."""
+    for title, target in entry.items():
+        if isinstance(target, list):
+            for inner in target:
+                if isinstance(inner, dict):
+                    _open_folders(inner)
+        elif target == "reference/":
+            entry[title] = [{name: f"reference/{name}.md"} for name in PACKAGES]
+        elif target == "methods/":
+            entry[title] = [f"methods/{module}.md" for module in assembled.modules().values()]
+        elif target.endswith("/"):
+            pages = sorted((ROOT / "docs" / target).glob("*.md"))
+            names = [f"{target}{page.name}" for page in pages]
+            entry[title] = sorted(names, key=lambda name: not name.endswith("README.md"))
 
 
 def on_files(files: Any, config: Any) -> Any:
@@ -58,8 +79,9 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
-    """Links that leave the site become plain names: the files are in the repository."""
+    """Add what is made of other files; links that leave the site become plain names."""
     here = posixpath.dirname(page.file.src_uri)
+    markdown = _completed(markdown, page.file.src_uri)
 
     def inside(match: re.Match[str]) -> str:
         text, target, place = match[1], match[2], match[3] or ""
@@ -78,8 +100,23 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
 
 
 def on_page_content(html: str, page: Any, config: Any, files: Any) -> str:
-    """Docstrings name other things by Sphinx's roles: the name alone is shown."""
+    """Take Sphinx's marks out of docstrings: of its roles the name is shown."""
+    html = html.replace("::</p>", ":</p>")
     return re.sub(r":(?:func|class|meth|mod|data|attr):<code>~?", "<code>", html)
+
+
+def _completed(markdown: str, uri: str) -> str:
+    """A page with its assembled part."""
+    if uri == "methods.md":
+        for name, module in assembled.modules().items():
+            markdown = markdown.replace(f"\n| `{name}` |", f"\n| [`{name}`](methods/{module}.md) |")
+        return markdown
+    if uri == "benchmarks.md":
+        return f"{markdown}\n\n{assembled.benchmarks()}\n"
+    if uri in assembled.ARGUMENTS:
+        return f"{markdown}\n\n{assembled.arguments(assembled.ARGUMENTS[uri])}\n"
+    of_page = {f"methods/{module}.md": name for name, module in assembled.modules().items()}
+    return f"{markdown}\n\n{assembled.method(of_page[uri])}\n" if uri in of_page else markdown
 
 
 def _moved(text: str) -> str:
