@@ -1,7 +1,14 @@
-"""Render the pictures of the pages on data: ``python -m docs.make_pictures``."""
+"""The pictures of the pages: ``python -m docs.make_pictures [data] [concepts] [notebooks]``.
+
+``data`` renders those of the pages on data; ``concepts`` pretrains for a minute and draws those of
+concepts.md and of the README; ``notebooks`` executes the notebooks, keeps their outputs in
+them and copies the pictures of cells tagged ``picture=NAME``.
+"""
 
 from __future__ import annotations
 
+import base64
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,9 +25,14 @@ from data_gen.recipe import Recipe
 from data_gen.render import EmbreeRenderer
 from data_gen.sources import ProceduralSource
 from data_gen.work import object_seed
+from ssl_equiv.files import atomic_write
 
 ROOT = Path(__file__).parents[1]
 CLASSES = ("airplane", "telephone", "bookshelf", "train", "bicycle", "mug", "bus", "camera")
+PICTURES_OF_NOTEBOOKS = {
+    "what_does_equivariance_look_like": ("equivariance_orbits", "equivariance_rings"),
+    "bring_your_own_objects": ("own_objects",),
+}
 GAP = 4
 
 
@@ -54,8 +66,8 @@ def save(name: str, sheet: Image.Image) -> None:
     sheet.save(ROOT / "docs" / "images" / f"{name}.jpg", quality=90)
 
 
-def main() -> None:
-    """Render every picture."""
+def data() -> None:
+    """Render the pictures of the pages on data."""
     sweeps = [next(simulate(LidarRecipe(), 0, sequence, 1)) for sequence in range(4)]
     save("lidar_sweeps", sweeps_from_above(sweeps, 480))
     for name in ("3diebench", "3diebench_t", "3diebench_ood_published", "3diebench_ood"):
@@ -81,6 +93,50 @@ def main() -> None:
     plain = recipe_of("3diebench", background=[1.0, 1.0, 1.0])
     white = EmbreeRenderer(plain).render(source.load(7), latents)
     save("outputs", tiled([[found["image"][0], *bytes_of, film[0], white[0]]]))
+
+
+def concepts() -> None:
+    """Pretrain a small network and draw what it has learnt."""
+    from docs.concept_pictures import draw_all  # draws with what only this needs
+
+    draw_all(ROOT / "docs" / "images")
+
+
+def notebooks() -> None:
+    """Execute the notebooks in place, and copy the pictures that the pages show."""
+    import nbformat
+    from nbclient import NotebookClient
+
+    for name in PICTURES_OF_NOTEBOOKS:
+        path = ROOT / "notebooks" / f"{name}.ipynb"
+        notebook = nbformat.read(path, as_version=4)
+        NotebookClient(notebook, kernel_name="python3", record_timing=False).execute()
+        with atomic_write(path) as file:
+            file.write((nbformat.writes(notebook).rstrip() + "\n").encode())
+        for picture, content in pictures_of(path).items():
+            (ROOT / "docs" / "images" / f"{picture}.jpg").write_bytes(content)
+
+
+def pictures_of(path: Path) -> dict[str, bytes]:
+    """The JPEG output of each cell of a notebook that is tagged ``picture=NAME``, by its name."""
+    import nbformat
+
+    found = {}
+    for cell in nbformat.read(path, as_version=4).cells:
+        for tag in cell.metadata.get("tags", ()):
+            if tag.startswith("picture="):
+                shown = [
+                    o.data["image/jpeg"] for o in cell.outputs if "image/jpeg" in o.get("data", {})
+                ]
+                found[tag.removeprefix("picture=")] = base64.b64decode(shown[-1])
+    return found
+
+
+def main() -> None:
+    """Make the pictures that are named, or all."""
+    known = {"data": data, "concepts": concepts, "notebooks": notebooks}
+    for name in sys.argv[1:] or known:
+        known[name]()
 
 
 if __name__ == "__main__":

@@ -159,8 +159,8 @@ class PretrainedMethod(Pretrained):
         super()._open(checkpoint)
         if isinstance(self.method, LidarMethod):
             raise UserError(
-                f"{self.path} learnt from LiDAR sweeps, not from images: docs/lidar_export.md "
-                "tells what is done with its encoder"
+                f"{self.path} learnt from LiDAR sweeps, not from images: 'ssl-equiv eval' and "
+                "'ssl-equiv detect' judge it on sweeps, docs/lidar_export.md tells of its export"
             )
         self.preprocess = Preprocess(**self.data["preprocess"])
         self.schema = LatentSchema.from_list(self.data["latents"])
@@ -188,6 +188,19 @@ class PretrainedEncoder(Pretrained):
                 "sweeps: choose a run of a method on sweeps, such as ESSL3D"
             )
         self.encoder: LidarEncoder = self.method.backbone
+
+
+def is_of_sweeps(source: str | os.PathLike[str]) -> bool:
+    """Whether a run directory or a ``.ckpt`` file is of a method on LiDAR sweeps.
+
+    Its weights are not read. False where nothing can be read: opening it tells why.
+    """
+    try:
+        path = find_checkpoint(source)
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        return "voxel_size" in checkpoint["hyper_parameters"]["backbone"]  # encoders have a grid
+    except Exception:  # whatever a damaged file makes of the reader
+        return False
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, torch.Tensor], where: str) -> None:

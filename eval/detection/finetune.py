@@ -25,6 +25,7 @@ from ssl_equiv.checkpoint_files import CheckpointFiles
 from ssl_equiv.checkpoint_io import BackgroundCheckpointIO
 from ssl_equiv.data.lidar.dataset import Region
 from ssl_equiv.data.lidar.module import LidarDataModule
+from ssl_equiv.data.lidar.pasting import check_classes, paste_from
 from ssl_equiv.data.lidar.source import LidarSource
 from ssl_equiv.detection import Detector, DetectorConfig, labelled_subset
 from ssl_equiv.errors import UserError
@@ -53,6 +54,8 @@ class Recipe:
         detector: The head, its losses and how it is read.
         motions: What sweeps are trained under.
         region: Which points are used.
+        gt_sampling: Annotations up to which each sweep is filled with objects of other labelled
+            sweeps, by class; none is pasted by default.
     """
 
     classes: tuple[str, ...] = ("Car", "Pedestrian", "Cyclist")
@@ -62,6 +65,7 @@ class Recipe:
     detector: DetectorConfig = field(default_factory=DetectorConfig)
     motions: PointMotions = MOTIONS
     region: Region = field(default_factory=Region)
+    gt_sampling: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -132,6 +136,9 @@ def finetune(
         "data": source.fingerprint,
         "subset": subset.tolist(),
     }
+    if not recipe.gt_sampling:  # detectors that are there already stay valid
+        del told["gt_sampling"]
+    check_classes(recipe.gt_sampling, source.classes)
     shared, digest = config_hash(told), config_hash({**told, "seed": seed})
     if (folder / DONE).exists():
         return _read(folder, digest, shared)
@@ -143,6 +150,10 @@ def finetune(
     if weights is not None:
         load_weights(detector.encoder, weights, "the pretrained encoder")
     data = _Labelled(source, subset, recipe, seed, num_workers)
+    if recipe.gt_sampling:
+        labelled = config_hash({"data": source.fingerprint, "subset": subset.tolist()})
+        objects = folder.parent / f"objects-{labelled}.npz"
+        data.paste = paste_from(source, subset, recipe.gt_sampling, seed, objects)
     judge = JudgeDetections(source, recipe.classes, folder, pictures, _reach(encoder))
     files, io = CheckpointFiles(folder, keep=1), BackgroundCheckpointIO()
     trainer = make_trainer(

@@ -42,7 +42,7 @@ _GROUPS = (
     ),
     (
         r"top_?\d|knn|accuracy|shot|nmi|(^|_)ari|purity|retriev|(^|_)map(_|$)|precision|recall"
-        r"|mutual|rand_|cluster",
+        r"|mutual|rand_|cluster|miou",
         "Invariant",
     ),
 )
@@ -57,7 +57,7 @@ _BETTER: tuple[tuple[str, Better], ...] = (
         "lower",
     ),
     (
-        r"r2|top_?\d|knn|accuracy|shot|nmi|(^|_)ari|purity|retriev|(^|_)map(_|$)|precision|recall"
+        r"r2|top_?\d|miou|knn|accuracy|shot|nmi|(^|_)ari|purity|retriev|(^|_)map(_|$)|precision|recall"
         r"|mutual|rand_|mrr|hits?_|(^|_)h_?(at_?)?\d|rankme|(^|_)rank|participation|consisten"
         r"|consensus|share_correct|(^|_)worst_case",
         "higher",
@@ -84,6 +84,7 @@ _WORDS = (
     (r"\bnmi\b|(?<=_)nmi", "NMI"),
     (r"\bari\b|(?<=_)ari", "ARI"),
     (r"knn", "k-NN"),
+    (r"miou", "mIoU"),
     (r"rankme", "RankMe"),
     (r"(?<![a-z])mlp", "MLP"),
     (r"_published", PUBLISHED),
@@ -99,6 +100,9 @@ HEADLINE = (
     r"rotation_r2_pooled",
     r"rotation_r2_per_dim",
     r"rotation_degrees_median",
+    r"yaw_r2_pooled",
+    r"points_miou",
+    r"equivariance_error_yaw_90",
     r"mean_3d_ap40_moderate",
     r"car_3d_ap40_moderate",
     r"mean_centre_ap",

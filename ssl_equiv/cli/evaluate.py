@@ -1,4 +1,4 @@
-"""``ssl-equiv eval``: judge a frozen backbone on a data set."""
+"""``ssl-equiv eval``: judge a frozen backbone, or an encoder of sweeps, on a data set."""
 
 from __future__ import annotations
 
@@ -9,20 +9,24 @@ from pathlib import Path
 from typing import Literal
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 import eval.evaluators as known  # their classes are known by name once imported
 from eval.cache import FeatureSet
 from eval.evaluators.classification import Head
 from eval.evaluators.suites import sequence_evaluators, standard_evaluators
 from eval.features import extract
+from eval.lidar.encoder import sees_sweeps
+from eval.lidar.judge import LidarRecipe
 from eval.ood import split_by_range
 from eval.processes import is_first
 from eval.protocol import Evaluator, evaluate
 from eval.recipes import RecipeName
 from eval.report.metrics import headline
 from eval.results import RESULTS, Result, summarise, write_provenance, write_results
+from ssl_equiv.cli.evaluate_sweeps import judge_sweeps, refuse_options
 from ssl_equiv.data.images import open_views
+from ssl_equiv.data.lidar.open import lidar_layout
 from ssl_equiv.errors import UserError
 from ssl_equiv.export import open_backbone, open_method
 from ssl_equiv.parsing import call
@@ -56,9 +60,10 @@ def judge(
     by_range: bool = False,
     name: str | None = None,
     pretrained: bool = False,
+    sweeps: LidarRecipe | None = None,
     devices: int = 1,
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true",
-    batch_size: int = 256,
+    batch_size: int | None = None,
     num_workers: int | None = None,
     skip_bad_images: bool = False,
     progress: bool = True,
@@ -69,9 +74,13 @@ def judge(
     representation; for a method that aggregates views (SeqJEPA, PLS) also its aggregates, by
     their length. --config configs/eval/full.yaml asks everything that applies.
 
+    The encoder of a run on LiDAR sweeps is judged on sweeps: R2 of yaw and translation,
+    equivariance errors of its map, and a linear probe of points.
+
     Args:
-        model: A run directory, a .ckpt file, an export folder, timm:NAME, random:RUN, or a
-            published checkpoint as sie:FILE, equicaps:FILE or seqjepa:FILE.
+        model: A run directory, a .ckpt file, an export folder, timm:NAME, random:RUN, a published
+            checkpoint as sie:FILE, equicaps:FILE or seqjepa:FILE, or a .safetensors file of an
+            encoder of sweeps (docs/lidar_export.md).
         data: Root of the data set.
         out: Where features and results are kept; by default RUN/eval of a run directory,
             evaluations/NAME of other models.
@@ -84,8 +93,8 @@ def judge(
             of that (quick); it overrides those of listed evaluators.
         head: What linear probes end in: a softmax layer (linear, the default), or fixed equiangular
             basis vectors (ebv); it overrides that of listed evaluators.
-        factors: Factors of variation whose relative action is regressed, by default rotation; not
-            beside a list of evaluators, which name their own.
+        factors: Factors of variation whose relative action is regressed, by default rotation, of
+            sweeps yaw and translation; not beside a list of evaluators, which name their own.
         ood: Further data sets with the same factors, on whose val objects the same probes are
             judged: the rows' split is the folder's name.
         orbits: Data sets whose views are orbits, as configs/data/orbit_so3.yaml makes them: their
@@ -94,28 +103,57 @@ def judge(
             their own too: rows of the splits val-in and val-out.
         name: What results call the model; by default as it was given.
         pretrained: For timm:NAME: take timm's weights (downloads them) instead of random ones.
+        sweeps: For sweeps: their motions, region and number, and how long probes learn, as in
+            --sweeps.limit 100; --sweeps.help lists them.
         devices: Devices of the feature pass.
         precision: Precision of the feature pass, as Lightning names it.
-        batch_size: Objects per batch of two views; the feature pass uses as many views.
+        batch_size: Objects per batch of two views, by default 256; the feature pass uses as many
+            views. Of sweeps, by default 8.
         num_workers: Loader processes; by default the cores of this process.
-        skip_bad_images: Replace objects that cannot be read, counting them, instead of stopping.
+        skip_bad_images: Replace objects or sweeps that cannot be read, counting them, instead of
+            stopping.
         progress: Show progress bars.
     """
+    given = dict(locals())
     if seeds < 1:
         raise UserError("seeds must be at least 1")
+    folder = Path(out) if out else _default_folder(model)
+    if sees_sweeps(model):
+        refuse_options(judge, given)
+        rows = judge_sweeps(
+            model,
+            data,
+            sweeps,
+            parts=parts,
+            factors=factors,
+            seeds=seeds,
+            name=name or model,
+            batch_size=batch_size,
+            num_workers=num_workers,
+            skip_bad_sweeps=skip_bad_images,
+            progress=progress,
+        )
+        _tell(folder, rows)
+        return folder, model, data
+    if sweeps is not None:
+        raise UserError(f"sweeps is for encoders of LiDAR sweeps, not for {model}: leave it out")
     if evaluators is not None and factors is not None:
         raise UserError("factors are for the standard evaluators: listed ones name their own")
     if evaluators == []:
         raise UserError("evaluators: the list is empty: name one or leave the option out")
-    folder = Path(out) if out else _default_folder(model)
     backbone = open_backbone(model, pretrained=pretrained)
+    if layout := lidar_layout(data):
+        raise UserError(
+            f"{data} holds LiDAR sweeps ({layout}), but {model} sees images: give a run of a "
+            "method on sweeps, such as ESSL3D"
+        )
     method = open_method(model)
     options = {"devices": devices, "precision": precision}
 
     def views_of(root: str, split: str, cache: str) -> FeatureSet:
         module = open_views(
             root,
-            batch_size=batch_size,
+            batch_size=256 if batch_size is None else batch_size,
             preprocess=backbone.preprocess,
             num_workers=num_workers,
             skip_bad_images=skip_bad_images,
@@ -164,12 +202,17 @@ def judge(
         folder=folder,
         pass_options=options,
     )
+    _tell(folder, rows)
+    return folder, model, data
+
+
+def _tell(folder: Path, rows: list[Result]) -> None:
+    """Write the results and show them."""
     if is_first():  # all of several processes have the same
         write_results(folder / RESULTS, rows)
         show(rows)
         report = f"[bold]ssl-equiv report {folder}[/bold]"
         Console().print(f"{len(rows)} figures in {folder / RESULTS}; {report} draws them")
-    return folder, model, data
 
 
 def _default_folder(model: str) -> Path:
@@ -204,14 +247,8 @@ def show(rows: list[Result]) -> None:
         shown = summarise(row for row in rows if row.split == split and row.metric in wanted)
         if not shown:
             continue
-        table = Table(
-            "part",
-            "metric",
-            "mean",
-            "± std",
-            "constant predictor",
-            title=f"{rows[0].model}: {split}",
-        )
+        named = (Column(name, overflow="fold") for name in ("part", "metric"))  # whole, if narrow
+        table = Table(*named, "mean", "± std", "constant", title=f"{rows[0].model}: {split}")
         for row in shown:
             spread = "" if row.std is None else f"{row.std:.3f}"
             floor = "" if row.baseline is None else f"{row.baseline:.3f}"

@@ -169,15 +169,12 @@ class ESSL3D(LidarMethod):
     def terms(self, views: list[BevRepresentation], batch: LidarBatch) -> dict[str, Tensor]:
         """The objectives that have a weight."""
         terms = {}
+        features = torch.cat([view.features for view in views])
         for name, classifier in self.classifiers.items():
             assert isinstance(classifier, TransformClassifier)
-            losses = torch.stack(
-                [
-                    classifier.loss(view.features, batch.actions[name][:, number], name)
-                    for number, view in enumerate(views)
-                ]
-            )
-            terms[f"classify_{name}"] = global_mean(losses, losses.numel())
+            elements = batch.actions[name].transpose(0, 1).flatten(0, 1)  # view by view
+            losses = classifier.loss(features, elements, name)
+            terms[f"classify_{name}"] = global_mean(losses, len(losses))
         if "contrast" in self.weights:
             terms["contrast"] = self.contrast(views, batch, self.points, self.temperature)
         if "flow" in self.weights:

@@ -6,6 +6,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -16,65 +17,11 @@ from eval.detection.kitti_files import read_kitti
 from eval.results import read_results
 from ssl_equiv import cli
 from ssl_equiv.data.lidar.open import open_lidar
-from ssl_equiv.detection import Detector
+from ssl_equiv.detection import Detector, labelled_subset
+from tests.cli.conftest import BACKBONE
 
-BACKBONE = {
-    "kind": "pillars",
-    "range": [-16, -16, -3, 16, 16, 1],
-    "voxel_size": [1.0, 1.0, 4.0],
-    "widths": [8],
-    "bev": {
-        "layers": [1],
-        "strides": [1],
-        "filters": [8],
-        "upsample_strides": [1],
-        "upsample_filters": [8],
-    },
-}
 CURVES = "1-seed0/curves/version_0/metrics.csv"
 QUICK = ["--steps", "4", "--batch_size", "2", "--num_workers", "0", "--progress", "false"]
-
-
-@pytest.fixture(scope="module")
-def street(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """12 sweeps to train on, 4 to be judged on."""
-    root = tmp_path_factory.mktemp("street")
-    args = ["--sequences", "4", "--sweeps", "4", "--beams", "16", "--azimuths", "180"]
-    recipe = ["--recipe", '{"extent": 14.0}', "--num_workers", "1", "--progress", "false"]
-    assert cli.main(["simulate", "--out", str(root), *args, *recipe]) == 0
-    return root
-
-
-@pytest.fixture(scope="module")
-def run(street: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A pretrained run."""
-    folder = tmp_path_factory.mktemp("runs")
-    config: dict[str, Any] = {
-        "model": {
-            "class_path": "ssl_equiv.methods.ESSL3D",
-            "init_args": {
-                "backbone": BACKBONE,
-                "points": 16,
-                "projector_widths": [8, 4],
-                "predictor_widths": [8, 4],
-            },
-        },
-        "data": {
-            "class_path": "ssl_equiv.data.lidar.module.LidarDataModule",
-            "init_args": {
-                "root": str(street),
-                "flow": "truth",
-                "batch_size": 2,
-                "num_workers": 0,
-            },
-        },
-        "trainer": {"max_steps": 2, "accelerator": "cpu", "enable_progress_bar": False},
-        "out": str(folder / "essl3d"),
-    }
-    config["trainer"]["enable_model_summary"] = False
-    (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    assert cli.main(["pretrain", "--config", str(folder / "config.yaml")]) == 0
-    return folder / "essl3d"
 
 
 def detect(*args: Any) -> int:
@@ -90,8 +37,9 @@ def scratch(folder: Path) -> list[str]:
 
 @pytest.mark.slow
 def test_a_run_beside_random_weights(
-    street: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    street: Path, run_on_sweeps: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    run = run_on_sweeps
     args = ["--model", run, "--data", street, "--fractions", "[0.5, 1.0]", "--seeds", "2"]
     assert detect(*args, "--detector.min_score", "0", "--pictures", "2") == 0
     printed = capsys.readouterr().out
@@ -181,8 +129,27 @@ def test_what_cannot_be_is_told_in_a_line(
     assert "share of 1.5" in told(*common, "--fractions", "[1.5]")
     assert "must be at least 1" in told(*common, "--seeds", "0")
     assert "did you mean" in told(*common, "--fraction", "[0.5]")
+    assert "unknown class 'Cat'" in told(*common, "--gt_sampling", "{Cat: 3}")
     assert "no checkpoint there" in told("--model", tmp_path / "none", "--data", street)
     assert "with --model scratch alone" in told(*common, "--model", tmp_path / "none")
     quick = [*common, "--fractions", "[0.25]", "--pictures", "0"]
     assert detect(*quick) == 0
     assert "another configuration" in told(*quick, "--detector.box_weight", "3")
+
+
+def test_objects_of_labelled_sweeps_are_pasted(street: Path, tmp_path: Path) -> None:
+    common = [*scratch(tmp_path), "--data", street, "--fractions", "[0.75]", "--pictures", "0"]
+    plain, pasted = tmp_path / "plain", tmp_path / "pasted"
+    assert detect(*common, "--out", plain) == 0
+    assert detect(*common, "--out", pasted, "--gt_sampling", "{Car: 9, Pedestrian: 9}") == 0
+    assert not list(plain.glob("objects-*"))
+    (stored,) = pasted.glob("objects-*.npz")
+    with np.load(stored, allow_pickle=False) as objects:
+        numbers = set(objects["sweeps"].tolist())
+    assert numbers <= set(labelled_subset(open_lidar(street), 0.75).tolist())
+    assert numbers
+    losses = [
+        next(csv.DictReader((folder / CURVES.replace("1-", "0.75-")).open()))["train/loss"]
+        for folder in (plain, pasted)
+    ]
+    assert losses[0] != losses[1]

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from data_gen.lidar.live import SimulatedSource
 from ssl_equiv.backbones.lidar import BevFeatures, Grid, Plane
 from ssl_equiv.data.lidar.batch import LidarBatch
 from ssl_equiv.errors import UserError
@@ -317,3 +318,25 @@ def test_each_objective_learns_a_few_sweeps(name: str) -> None:
             method.after_optimizer_step(step)
         history.append(loss.item())
     assert np.mean(history[-3:]) < 0.5 * np.mean(history[:3])
+
+
+def test_the_class_of_a_rotation_is_learnt_from_few_streets() -> None:
+    """Under other motions at each step, so that nothing can be learnt by heart."""
+    source = SimulatedSource(8, 1, {"beams": 16, "azimuths": 180, "extent": 14.0})
+    streets = [source.sweep(number, boxes=False, flow=False).points for number in range(8)]
+    current = PointBatch.collate(streets)
+    grid = replace(PILLARS, range=(-16, -16, -3, 16, 16, 1), voxel_size=(1, 1, 4))
+    method = make(backbone=grid, contrast_weight=0.0, flow_weight=0.0)
+    optimizer = torch.optim.AdamW(method.parameters(), 3e-3)
+    generator = torch.Generator().manual_seed(0)
+    losses = []
+    for _ in range(40):
+        actions = MOTIONS.sample((8, 2), generator)
+        views = [move_points(current, actions["motion"][:, view]) for view in (0, 1)]
+        batch = LidarBatch(views, actions, MOTIONS.groups, current, torch.arange(8))
+        loss = method.total(terms_of_sweeps(method, batch))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert np.mean(losses[-10:]) < 0.75 * math.log(10)  # of ten classes, by guessing

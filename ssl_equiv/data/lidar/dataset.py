@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -95,6 +95,8 @@ class LidarDataset(Dataset[LidarBatch]):
         seed: Seed of the elements, which are a function of it, epoch, sweep and view alone.
         skip_bad_sweeps: Put the next readable one of ``sweeps`` in the place of one that cannot
             be read, and count it, instead of raising.
+        paste: Changes each sweep that a draw names before it is moved, such as
+            :class:`~ssl_equiv.data.lidar.pasting.PasteObjects`.
     """
 
     def __init__(
@@ -108,10 +110,12 @@ class LidarDataset(Dataset[LidarBatch]):
         region: Region = Region(),
         seed: int = 0,
         skip_bad_sweeps: bool = False,
+        paste: Callable[[Sweep, Draw], Sweep] | None = None,
     ) -> None:
         self.source, self.sweeps, self.motions = source, np.sort(sweeps), motions
         self.num_views, self.flow, self.boxes = num_views, flow, boxes
         self.region, self.seed, self.skip_bad_sweeps = region, seed, skip_bad_sweeps
+        self.paste = paste
 
     def __len__(self) -> int:
         return len(self.sweeps)
@@ -174,6 +178,8 @@ class LidarDataset(Dataset[LidarBatch]):
         while True:
             try:
                 sweep = self.source.sweep(index, boxes=self.boxes, flow=False)
+                if self.paste is not None:
+                    sweep = self.paste(sweep, Draw(draw.epoch, index))
                 keep = self._some(self.region.keep(sweep), draw.epoch, index)
                 before = self._before(sweep, index, draw.epoch) if self.flow != "off" else ()
                 return index, sweep, keep, before, failures

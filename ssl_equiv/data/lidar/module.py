@@ -11,6 +11,7 @@ from ssl_equiv.data.draws import OrderedSampler
 from ssl_equiv.data.lidar.batch import LidarBatch
 from ssl_equiv.data.lidar.dataset import FlowSource, LidarDataset, Region
 from ssl_equiv.data.lidar.open import open_lidar
+from ssl_equiv.data.lidar.pasting import PasteObjects
 from ssl_equiv.data.lidar.source import LidarSource
 from ssl_equiv.data.module import ViewDataModule, ViewLoader
 from ssl_equiv.errors import UserError
@@ -41,11 +42,15 @@ class LidarDataModule(ViewDataModule):
         source: Where sweeps come from instead of a folder, such as
             ``data_gen.lidar.live.SimulatedSource``.
 
+    Attributes:
+        paste: Puts further objects into the sweeps of training; None by default.
+
     Raises:
         UserError: no data set there, or it lacks the flow or the poses that are asked for.
     """
 
     source: LidarSource  # type: ignore[assignment]
+    paste: PasteObjects | None = None
 
     def __init__(
         self,
@@ -118,6 +123,7 @@ class LidarDataModule(ViewDataModule):
             self.region,
             self.seed,
             self.skip_bad_sweeps,
+            self.paste,
         )
         return self._resumable(sampler, self._load(dataset, sampler, persistent=True))
 

@@ -28,6 +28,12 @@ _LAYOUTS: tuple[_Layout, ...] = (
 )
 
 
+def lidar_layout(root: str | os.PathLike[str]) -> str | None:
+    """Which known layout of LiDAR data a folder has, in words; None where it has none."""
+    found = _layouts(Path(root))
+    return found[0][0] if found else None
+
+
 def open_lidar(root: str | os.PathLike[str]) -> LidarSource:
     """The LiDAR data set in ``root``, whichever of the known layouts it has.
 
@@ -40,10 +46,14 @@ def open_lidar(root: str | os.PathLike[str]) -> LidarSource:
     root = Path(root)
     if not root.is_dir():
         raise UserError(f"data.root: {root} is not a folder: give a data set's root")
-    found = [layout for layout in _LAYOUTS if next(root.glob(layout[1]), None) is not None]
+    found = _layouts(root)
     if len(found) > 1:
         raise UserError(
             f"{root} holds {found[0][0]} ({found[0][1]}) and {found[1][0]} ({found[1][1]}): they "
             "mix sensor layouts; put each into a folder of its own"
         )
     return found[0][2](root) if found else CloudFolder(root)
+
+
+def _layouts(root: Path) -> list[_Layout]:
+    return [layout for layout in _LAYOUTS if next(root.glob(layout[1]), None) is not None]

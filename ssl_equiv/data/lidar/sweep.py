@@ -12,7 +12,7 @@ from ssl_equiv.boxes import Boxes, Camera, points_in_boxes, virtual_camera
 
 __all__ = ["Boxes", "Camera", "Sweep", "counted", "virtual_camera"]
 
-_MARGIN = 0.05  # metres: points of a surface lie on both sides of it
+MARGIN = 0.05  # metres: points of a surface lie on both sides of it
 
 
 @dataclass(frozen=True)
@@ -71,4 +71,4 @@ def counted(boxes: Boxes, points: Tensor, camera: Camera | None) -> Boxes:
 
 def count_points(boxes: Boxes, points: Tensor) -> Tensor:
     """How many points ``(N, 3+)`` lie in each box or within 0.05 m of it, ``(M,)`` int64."""
-    return points_in_boxes(points, boxes.values, _MARGIN).sum(1)
+    return points_in_boxes(points, boxes.values, MARGIN).sum(1)

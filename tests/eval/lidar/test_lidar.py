@@ -9,13 +9,19 @@ import pytest
 import torch
 from sklearn.metrics import jaccard_score
 
-from eval.lidar import LidarRecipe, bev_equivariance, judge_encoder
-from eval.lidar import __main__ as command
+from eval.lidar import (
+    LidarRecipe,
+    bev_equivariance,
+    judge_encoder,
+    open_encoder,
+    sees_sweeps,
+)
 from eval.lidar.equivariance import standard_motions
 from eval.lidar.points import MeanIoU, PointProbe, mean_iou, point_features
 from eval.lidar.pooled import pooled_features
 from eval.probe import ProbeRecipe, fit
-from eval.results import read_results
+from ssl_equiv.checkpoint import PretrainedEncoder
+from ssl_equiv.data.lidar.dataset import Region
 from ssl_equiv.errors import UserError
 from ssl_equiv.export.openpcdet import export_openpcdet
 from ssl_equiv.transforms.points import MOTION, PointMotions, identity, motion
@@ -143,8 +149,8 @@ def test_the_probe_of_points_finds_what_features_tell() -> None:
 
 def test_everything_of_an_encoder(caplog: pytest.LogCaptureFixture) -> None:
     motions = PointMotions(flip=(0, 0), scale=(1, 1), translation=(-2, 2))
-    recipe = LidarRecipe((0,), 4, motions, 50, None, QUICK, LINEAR)
-    rows = judge_encoder(encoder(places=True, edge=1.0), DATA, recipe, model="fake")
+    recipe = LidarRecipe(4, motions, 50, None, Region(), QUICK, LINEAR)
+    rows = judge_encoder(encoder(places=True, edge=1.0), DATA, recipe, seeds=1, model="fake")
     figures = {(row.metric, row.part): row for row in rows}
     assert figures["absolute_yaw_r2_pooled", "all"].value > 0.8
     assert figures["yaw_r2_pooled", "all"].value > 0.5
@@ -158,7 +164,7 @@ def test_everything_of_an_encoder(caplog: pytest.LogCaptureFixture) -> None:
     assert len({row.config_hash for row in rows}) == 1
     with caplog.at_level(logging.WARNING):
         bare: Any = FakeData(8, 4, labelled=False)
-        rows = judge_encoder(encoder(), bare, recipe)
+        rows = judge_encoder(encoder(), bare, recipe, seeds=1)
     assert not any(row.metric.startswith("points") for row in rows)
     assert "has a class: leave the probe of points out" in caplog.text
 
@@ -169,19 +175,49 @@ def test_an_empty_split_is_told() -> None:
         pooled_features(encoder(), empty, "val", PointMotions())
 
 
-@pytest.mark.parametrize("source", ["{run}", "random:{run}", "{export}"])
-def test_from_the_command_line(
-    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.parametrize("kind", ["run", "random", "export"])
+def test_encoders_by_their_names(kind: str, tmp_path: Path) -> None:
     run, export = run_of(tmp_path, "ESSL3D"), tmp_path / "encoder.safetensors"
     export_openpcdet(run, export)
-    monkeypatch.setattr(command, "LidarDataModule", lambda *_, **__: FakeData(8, 4))
-    model = source.format(run=run, export=export)
-    recipe = LidarRecipe((0,), 2, PointMotions(), 50, None, QUICK, LINEAR)
-    folder = command.judge(model, "data", str(tmp_path / "out"), recipe)
-    rows = read_results(folder / "results.json")
-    assert {row.model for row in rows} == {model}
-    assert {"yaw_r2_pooled", "equivariance_error_flip_y", "points_miou"} <= {
-        row.metric for row in rows
-    }
-    assert "| map | points_miou |" in capsys.readouterr().out
+    source = {"run": str(run), "random": f"random:{run}", "export": str(export)}[kind]
+    assert sees_sweeps(source)
+    trained, found = PretrainedEncoder(run).encoder, open_encoder(source)
+    assert not found.training
+    weights = trained.state_dict()
+    same = [torch.equal(value, weights[name]) for name, value in found.state_dict().items()]
+    assert all(same) == (kind != "random")
+    if kind == "random":
+        again = open_encoder(source).state_dict()
+        assert all(torch.equal(value, again[n]) for n, value in found.state_dict().items())
+
+
+def test_networks_on_images_see_no_sweeps(tmp_path: Path) -> None:
+    run = run_of(tmp_path, "SIE")
+    assert not sees_sweeps(str(run))
+    with pytest.raises(UserError, match="learnt from images"):
+        open_encoder(str(run))
+    (tmp_path / "damaged.ckpt").write_bytes(run.read_bytes()[:999])
+    for name in ("timm:resnet18", "absent", "absent.safetensors", f"{tmp_path}/damaged.ckpt"):
+        assert not sees_sweeps(name)
+
+
+def test_parts_and_factors_that_are_asked_for() -> None:
+    recipe = LidarRecipe(2, PointMotions(), 50, None, Region(), QUICK, LINEAR)
+    small: Any = FakeData(8, 4)
+
+    def judged(**asked: Any) -> set[tuple[str, str]]:
+        rows = judge_encoder(encoder(), small, recipe, seeds=1, **asked)
+        return {(row.metric, row.part) for row in rows}
+
+    of_map = judged(parts=["map"])
+    assert {part for _, part in of_map} == {"map"}
+    assert {("equivariance_error_flip_y", "map"), ("points_miou", "map")} <= of_map
+    raw = judged(parts=["raw"])
+    assert raw == {(f"points_{name}", "raw") for name in ("top1", "top5", "miou")}
+    of_yaw = judged(parts=["all"], factors=["yaw"])
+    assert ("yaw_r2_pooled", "all") in of_yaw
+    assert not any("translation" in metric for metric, _ in of_yaw)
+    with pytest.raises(UserError, match="no part 'equi': an encoder of sweeps has all, map, raw"):
+        judged(parts=["equi"])
+    with pytest.raises(UserError, match="yaw"):
+        judged(factors=["rotation"])
