@@ -205,7 +205,7 @@ def _in_parts(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     size = max(1, _CACHED // max(1, math.prod(x.shape[1:])))
     if not _may_look(x) or x.shape[0] <= size:
         return function(x)
-    return torch.cat([function(part) for part in x.split(size)])
+    return torch.cat([function(part) for part in torch.split(x, size)])
 
 
 def _may_look(x: Tensor) -> bool:
