@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
@@ -39,8 +39,15 @@ RECIPE: dict[str, Any] = {
     "light_theta": [0.0, 0.3927],
     "light_hue": [0.0, 0.3],
 }
-# one smooth path, of which the last views are held out
-PATH = {"keyframes": 8, "columns": ["rotation_z"]}
+Scene = Literal["random", "path", "hues kept"]
+SCENES: dict[Scene, dict[str, Any]] = {
+    "random": {},
+    # one smooth path, of which the last views are held out
+    "path": {"trajectory": {"keyframes": 8, "columns": ["rotation_z"]}},
+    # where hues vary, a fifth of what differs between an object's views, in the features of random
+    # weights, is a function of its angle; where they do not, more than half is
+    "hues kept": {"floor_hue": [0.6, 0.6], "light_hue": [0.15, 0.15]},
+}
 
 
 @dataclass(frozen=True)
@@ -82,9 +89,9 @@ class Views:
 
 
 @cache
-def rendered_views(path: bool = False) -> Views:
+def rendered_views(scene: Scene = "random") -> Views:
     """Eight objects under random rotations, or along a path of them."""
-    recipe = Recipe.from_dict(RECIPE | ({"trajectory": PATH} if path else {}))
+    recipe = Recipe.from_dict(RECIPE | SCENES[scene])
     renderer, source = EmbreeRenderer(recipe), ProceduralSource(8, CLASSES, class_colors=True)
     images, rotations = [], []
     for index in range(len(source)):
@@ -98,13 +105,13 @@ def rendered_views(path: bool = False) -> Views:
 class Batches(IterableDataset[ViewBatch]):
     """Batches without end, the same at every pass."""
 
-    def __init__(self, num: int, views: int, seed: int, path: bool) -> None:
-        self.num, self.views, self.seed, self.path = num, views, seed, path
+    def __init__(self, num: int, views: int, seed: int, scene: Scene) -> None:
+        self.num, self.views, self.seed, self.scene = num, views, seed, scene
 
     def __iter__(self) -> Iterator[ViewBatch]:
-        generator, views = torch.Generator().manual_seed(self.seed), rendered_views(self.path)
+        generator, views = torch.Generator().manual_seed(self.seed), rendered_views(self.scene)
         while True:
-            yield views.draw(self.num, self.views, generator, consecutive=self.path)
+            yield views.draw(self.num, self.views, generator, consecutive=self.scene == "path")
 
 
 class Keep(pl.Callback):
@@ -121,39 +128,32 @@ class Keep(pl.Callback):
 
 
 def fit(
-    method: Method, steps: int, batch: int, lr: float, seed: int, path: bool = False
+    method: Method, steps: int, batch: int, lr: float, seed: int, scene: Scene = "random"
 ) -> list[dict[str, float]]:
     """Train as a run does; returns the terms of every step."""
     keep = Keep()
     options = {"accelerator": "cpu", "max_steps": steps, "enable_progress_bar": False}
     trainer = make_trainer(options, callbacks=[keep])
     method.optimizer_config = OptimizerConfig(lr=lr)
-    batches = DataLoader(Batches(batch, method.num_views, seed, path), batch_size=None)
+    batches = DataLoader(Batches(batch, method.num_views, seed, scene), batch_size=None)
     with quiet():
         trainer.fit(method, batches)
     return keep.history
 
 
 @torch.no_grad()
-def features(method: Method) -> Tensor:
+def features(method: Method, scene: Scene = "random") -> Tensor:
     """The representations of all views in evaluation mode, ``(O, V, D)``."""
-    images = rendered_views().images
+    images = rendered_views(scene).images
     made = [method.eval().encode(part).features for part in images.flatten(0, 1).split(128)]
     return torch.cat(made).unflatten(0, images.shape[:2])
 
 
-def rotation_r2(method: Method, part: str, depth: Depth = "mlp") -> float:
+def rotation_r2(method: Method, part: str, depth: Depth = "mlp", scene: Scene = "random") -> float:
     """Pooled R² of the relative rotation between held-out views of the objects."""
-    return r2_of(features(method), method.parts, part, depth)
-
-
-def r2_of(
-    made: Tensor, parts: Mapping[str, tuple[int, int]], part: str, depth: Depth = "mlp"
-) -> float:
-    """The same for features ``(O, V, D)`` of all views."""
-    rotation = rendered_views().rotation
+    made, rotation = features(method, scene), rendered_views(scene).rotation
     train, val = (
-        feature_set(made[:, v], name, actions={"rotation": rotation[:, v]}, parts=parts)
+        feature_set(made[:, v], name, actions={"rotation": rotation[:, v]}, parts=method.parts)
         for name, v in (("train", slice(TRAIN)), ("val", slice(TRAIN, None)))
     )
     # 250 steps, and 500 of what is convex
