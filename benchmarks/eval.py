@@ -34,7 +34,7 @@ import torch
 import yaml
 
 import eval.evaluators  # noqa: F401 (a configuration names its classes)
-from benchmarks.common import timed, write
+from benchmarks.common import RESULTS, timed, write
 from benchmarks.published_protocol import (
     Setting,
     compare_r2,
@@ -202,9 +202,10 @@ def main(args: Sequence[str] | None = None) -> None:
         results = measure(setting, options.suite, [section], options.model)
         print(json.dumps(results, indent=1))
         if not options.quick:
-            known = json.loads(FILE.read_text())["results"] if FILE.exists() else {}
-            kept = known if known.get("setting") == json.loads(json.dumps(results["setting"])) else {}
-            print(f"written to {write('eval', {**kept, **results})}")
+            path = RESULTS / "eval.json"
+            known = json.loads(path.read_text())["results"] if path.exists() else {}
+            same = known.get("setting") == json.loads(json.dumps(results["setting"]))
+            print(f"written to {write('eval', {**(known if same else {}), **results})}")
 
 
 if __name__ == "__main__":
