@@ -25,7 +25,7 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -163,8 +163,8 @@ def suite(model: Method, data: ViewDataModule, folder: Path, path: Path) -> dict
 
 def measure(
     setting: Setting, path: Path, only: Sequence[str], encoder: str | None = None
-) -> dict[str, Any]:
-    """Everything that is written."""
+) -> Iterator[dict[str, Any]]:
+    """What is written, after each section: what was measured stays if a later one fails."""
     results: dict[str, Any] = {"setting": vars(setting) | {"backbone": "resnet18"}}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -177,14 +177,16 @@ def measure(
             timed(lambda: model.encode(warm), repeats=1)
             if "suite" in only:
                 results["suite"] = suite(model, data, folder / "suite", path)
+                yield results
             if "published" in only:
                 place = folder / "published"
                 results["published"] = published(model, data, place, setting)
+                yield results
         if "r2" in only:
             small = (setting.small_objects, setting.views, setting.small_size)
             root = easy_dataset(folder / "small", *small, setting.workers)
             results["r2"] = compare_r2(root, folder / "r2", setting, encoder)
-    return results
+            yield results
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -198,8 +200,7 @@ def main(args: Sequence[str] | None = None) -> None:
     setting = TINY if options.quick else Setting()
     if options.model:
         open_backbone(options.model)  # a wrong path is told before minutes are spent
-    for section in options.only or sections:
-        results = measure(setting, options.suite, [section], options.model)
+    for results in measure(setting, options.suite, options.only or sections, options.model):
         print(json.dumps(results, indent=1))
         if not options.quick:
             path = RESULTS / "eval.json"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any, Literal, get_args, get_origin
+import re
+from typing import Any
 
 from jsonargparse import DefaultHelpFormatter
 
 
 class BriefHelp(DefaultHelpFormatter):
-    """Options with their defaults; types where they are not plain from the name of the value."""
+    """Options with their defaults; of types, N stands for integers and X for floats."""
 
     def __init__(self, prog: str, **kwargs: Any) -> None:
         super().__init__(prog, **{"max_help_position": 34, **kwargs})  # type: ignore[no-untyped-call]
@@ -34,10 +35,10 @@ class BriefHelp(DefaultHelpFormatter):
             action.option_strings = names
 
     def _get_default_metavar_for_optional(self, action: argparse.Action) -> str:
-        kind = str(getattr(action, "_typehint", action.type))
-        if "int" in kind.lower():
+        kind = str(getattr(action, "_typehint", action.type)).lower()
+        if re.search(r"int\b", kind):
             return "N"
-        return "X" if "float" in kind.lower() else "VALUE"
+        return "X" if re.search(r"float\b", kind) else "VALUE"
 
 
 class HelpAll(argparse.Action):
@@ -68,23 +69,6 @@ def format_some(parser: argparse.ArgumentParser, shown: frozenset[str], whole: A
         parser._action_groups = groups
         for action, help_text in zip(parser._actions, texts, strict=True):
             action.help = help_text
-
-
-def choices(action: argparse.Action) -> list[str]:
-    """What an option may be, where that is a choice, a Literal or a bool; else nothing."""
-    if action.choices is not None:
-        return list(map(str, action.choices))
-    found: list[str] = []
-    kinds = [getattr(action, "_typehint", None)]
-    while kinds:
-        kind = kinds.pop()
-        if get_origin(kind) is Literal:
-            found += map(str, get_args(kind))
-        elif kind is bool:
-            found += ["true", "false"]
-        else:
-            kinds.extend(get_args(kind))
-    return found
 
 
 def _is_shown(action: argparse.Action) -> bool:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 from importlib import import_module
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin
 
 import shtab
 
 from ssl_equiv.cli import COMMANDS, module_of
-from ssl_equiv.help import choices
 from ssl_equiv.parsing import call, parser_of
 
 SHELLS = ("bash", "zsh")
@@ -62,8 +61,25 @@ def _copy(source: argparse.ArgumentParser, to: argparse.ArgumentParser) -> None:
         if "--help" in names or action.dest in to._option_string_actions:
             continue
         given: dict[str, Any] = {"help": (action.help or "").split("\n")[0].replace("%", "%%")}
-        if allowed := choices(action):
+        if allowed := _choices(action):
             given["choices"] = allowed
         added = to.add_argument(*(names or [action.dest]), **given)
         if not allowed:
             added.complete = shtab.FILE  # type: ignore[attr-defined]
+
+
+def _choices(action: argparse.Action) -> list[str]:
+    """What an option may be, where that is a choice, a Literal or a bool; else nothing."""
+    if action.choices is not None:
+        return list(map(str, action.choices))
+    found: list[str] = []
+    kinds = [getattr(action, "_typehint", None)]
+    while kinds:
+        kind = kinds.pop()
+        if get_origin(kind) is Literal:
+            found += map(str, get_args(kind))
+        elif kind is bool:
+            found += ["true", "false"]
+        else:
+            kinds.extend(get_args(kind))
+    return found

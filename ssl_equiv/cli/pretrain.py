@@ -37,7 +37,7 @@ _LOST = re.compile(
     "|timed out waiting|connection closed",
     re.IGNORECASE,
 )
-# of some four hundred options, those that most runs need
+# those that most runs need
 _COMMON = (
     *("config", "seed_everything", "out", "init_from", "regularizers", "model", "data"),
     *("checkpoint_every_n_steps", "checkpoint_every_minutes", "keep_checkpoints"),
