@@ -200,13 +200,14 @@ def main(args: Sequence[str] | None = None) -> None:
     setting = TINY if options.quick else Setting()
     if options.model:
         open_backbone(options.model)  # a wrong path is told before minutes are spent
+    results: dict[str, Any] = {}
     for results in measure(setting, options.suite, options.only or sections, options.model):
-        print(json.dumps(results, indent=1))
         if not options.quick:
             path = RESULTS / "eval.json"
             known = json.loads(path.read_text())["results"] if path.exists() else {}
             same = known.get("setting") == json.loads(json.dumps(results["setting"]))
             print(f"written to {write('eval', {**(known if same else {}), **results})}")
+    print(json.dumps(results, indent=1))
 
 
 if __name__ == "__main__":
