@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 
 from ssl_equiv import cluster
+from ssl_equiv.memory import keep_freed_memory
 
 _IRRELEVANT = (  # beginnings of messages, as patterns
     ".*does not have many workers",  # features are gathered from memory: there is nothing to fetch
@@ -34,7 +35,7 @@ def make_trainer(options: Mapping[str, Any], **defaults: Any) -> pl.Trainer:
     if cluster.size() is not None:  # a signal ends an evaluation: there is nothing to requeue for
         plugins.append(SLURMEnvironment(auto_requeue=False))
     with quiet():
-        return pl.Trainer(
+        trainer = pl.Trainer(
             **{
                 "logger": False,
                 "enable_checkpointing": False,
@@ -47,6 +48,9 @@ def make_trainer(options: Mapping[str, Any], **defaults: Any) -> pl.Trainer:
                 "plugins": plugins,
             }
         )
+    if trainer.strategy.root_device.type == "cpu":
+        keep_freed_memory()
+    return trainer
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from ssl_equiv.data.module import ViewDataModule
 from ssl_equiv.errors import Preempted, UserError
 from ssl_equiv.export import start_from
 from ssl_equiv.files import atomic_write, make_directory, writing
+from ssl_equiv.memory import keep_freed_memory
 from ssl_equiv.methods.base import Method
 from ssl_equiv.methods.lidar import LidarMethod
 from ssl_equiv.parsing import Parser
@@ -269,5 +270,7 @@ def fit(cli: PretrainCLI) -> None:
         with atomic_write(cli.run / CONFIG) as file:
             file.write(yaml.safe_dump(cli.plain_config, sort_keys=False).encode())
     cli.datamodule.redistribute = cli.config.redistribute
+    if cli.trainer.strategy.root_device.type == "cpu":
+        keep_freed_memory()
     with writing(cli.run, full_disk_only=True):
         cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=start, weights_only=True)
