@@ -80,15 +80,11 @@ class Capsules(nn.Module):
             return self.routed(activation, pose)
 
     def _convolved(self, x: Tensor) -> Tensor:
-        if x.device.type != "cpu":
+        if x.device.type != "cpu" or _is_exporting():
             convolved: Tensor = self.conv(x)
             return convolved
         # oneDNN's convolution of a map of a few cells takes 1.2 to 1.4 times the product of patches
-        x = x.permute(0, 2, 3, 1)  # in channels-last format these are views
-        height, width = x.shape[1:3]
-        padded = F.pad(x, (0, 0, 1, 1, 1, 1))
-        shifts = [(row, column) for row in range(3) for column in range(3)]
-        patches = torch.cat([padded[:, r : r + height, c : c + width] for r, c in shifts], dim=-1)
+        patches = _Patches.apply(x.permute(0, 2, 3, 1))  # of channels-last maps this is a view
         weight = self.conv.weight.permute(0, 2, 3, 1).flatten(1)
         return F.linear(patches, weight).permute(0, 3, 1, 2)
 
@@ -113,6 +109,35 @@ class Capsules(nn.Module):
 
 # PyTorch 2.6 has the wider question alone
 _is_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
+
+
+class _Patches(torch.autograd.Function):
+    """``(B, H, W, C)`` to the 3x3 neighbourhoods of its cells, ``(B, H, W, 9 C)``.
+
+    As slices and their concatenation alone, the backward pass would fill and add a map for each.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        """Neighbours row by row, zeros beyond the border."""
+        padded = F.pad(x, (0, 0, 1, 1, 1, 1))
+        return torch.cat(_shifted(padded), dim=-1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        """The sum over the neighbourhoods that a cell is in."""
+        batch, height, width, channels = grad.shape
+        padded = grad.new_zeros(batch, height + 2, width + 2, channels // 9)
+        for cells, part in zip(_shifted(padded), grad.chunk(9, dim=-1), strict=True):
+            cells += part
+        return padded[:, 1:-1, 1:-1]
+
+
+def _shifted(padded: Tensor) -> list[Tensor]:
+    """The nine views of a map with a border of one cell."""
+    height, width = padded.shape[1] - 2, padded.shape[2] - 2
+    return [padded[:, r : r + height, c : c + width] for r in range(3) for c in range(3)]
 
 
 class _RoutedVotes(torch.autograd.Function):
