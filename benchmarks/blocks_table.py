@@ -124,7 +124,7 @@ def bases() -> str:
 
 
 def heads() -> str:
-    """Four heads: what they cost and how right they are."""
+    """Heads: what they cost and how right they are."""
     if (measured := _measured("equiangular_heads")) is None:
         return NONE
     results, line = measured

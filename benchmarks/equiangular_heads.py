@@ -1,8 +1,8 @@
 """Heads of fixed vectors beside learnt ones: accuracy, parameters, memory and time of a step.
 
-``python -m benchmarks.equiangular_heads [--seeds 3]``: four heads end the same small network:
+``python -m benchmarks.equiangular_heads [--seeds 3]``: these heads end the same small network:
 
-* ``ebv``: cosines with equiangular basis vectors, fixed;
+* ``ebv``: cosines with equiangular basis vectors, fixed, behind a learnt projection or not;
 * ``linear``: a softmax layer;
 * ``cosine``: cosines with learnt vectors;
 * ``simplex``: cosines with the K corners of a regular simplex, fixed, which lie in as many
@@ -35,7 +35,7 @@ from ssl_equiv.errors import UserError
 from ssl_equiv.heads import EquiangularHead
 from ssl_equiv.losses import equiangular_loss
 
-HEADS = ("ebv", "linear", "cosine", "simplex")
+HEADS = ("ebv", "ebv, no projection", "linear", "cosine", "simplex")
 TAU, SMOOTHING = 0.07, 0.1
 
 
@@ -75,8 +75,8 @@ class Equiangular(EquiangularHead):
 
 
 def make(head: str, features: int, classes: int) -> nn.Module:
-    if head == "ebv":
-        return Equiangular(features, classes)
+    if head.startswith("ebv"):
+        return Equiangular(features, classes, projection=head == "ebv")
     if head == "linear":
         return Linear(features, classes)
     if head == "cosine":

@@ -15,7 +15,7 @@ _SHORT = 1000  # one class in so many comes on an approximate search's short lis
 
 
 class EquiangularHead(nn.Module):
-    """Classification by cosines with fixed equiangular vectors: no learnt weights.
+    """Classification by cosines with fixed equiangular vectors: no weights that grow with K.
 
     Its loss is ``equiangular_loss(head.project(features), label, head.basis)`` of
     :mod:`ssl_equiv.losses`, which never holds more than a block of logits; for few classes plain
@@ -24,8 +24,10 @@ class EquiangularHead(nn.Module):
     Args:
         features: Width of the features.
         num_classes: K.
-        dim: d, the vectors' dimension; features of another width get a linear projection, which
-            is learnt. None for the features' own.
+        dim: d, the vectors' dimension; None for the features' own.
+        projection: Whether a learnt linear map takes the features to the vectors' space, as the
+            last layer of the paper's networks does. Without it features need the vectors' width,
+            and those that end in a ReLU, which lie in one orthant, learn slower.
         temperature: tau, by which cosines are divided.
         seed: Seed of the basis.
 
@@ -33,7 +35,8 @@ class EquiangularHead(nn.Module):
         basis: ``(K, d)``, a buffer.
 
     Raises:
-        UserError: a size is below 1, or the temperature is not above 0.
+        UserError: a size is below 1, the temperature is not above 0, or features of another width
+            than d are to go without a projection.
     """
 
     basis: Tensor
@@ -43,6 +46,7 @@ class EquiangularHead(nn.Module):
         features: int,
         num_classes: int,
         dim: int | None = None,
+        projection: bool = True,
         temperature: float = 0.07,
         seed: int = 0,
     ) -> None:
@@ -54,8 +58,13 @@ class EquiangularHead(nn.Module):
             )
         self.temperature = temperature
         dim = features if dim is None else dim
+        if dim != features and not projection:
+            raise UserError(
+                f"{features} features and vectors of dimension {dim}: leave projection on, or "
+                "dim out"
+            )
         self.register_buffer("basis", equiangular_basis(num_classes, dim, seed).clone())
-        self.project: nn.Module = nn.Identity() if dim == features else nn.Linear(features, dim)
+        self.project: nn.Module = nn.Linear(features, dim) if projection else nn.Identity()
         self._sketch: tuple[Tensor, Tensor, Tensor] | None = None
 
     def forward(self, features: Tensor) -> Tensor:

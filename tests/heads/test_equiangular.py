@@ -129,7 +129,7 @@ def test_quality_is_told() -> None:
 def test_the_published_head() -> None:
     with np.load(GOLDEN, allow_pickle=False) as golden:
         arrays = {name: torch.from_numpy(np.array(golden[name])) for name in golden.files}
-    head = EquiangularHead(40, 40)
+    head = EquiangularHead(40, 40, projection=False)
     head.basis = arrays["basis"]
     features = arrays["features"].requires_grad_()
     torch.testing.assert_close(head(features), arrays["logits"], rtol=1e-4, atol=1e-5)
@@ -178,8 +178,16 @@ def test_the_head_learns_and_predicts() -> None:
     assert (head.predict(features, coarse_dims=12) == label).float().mean() > 0.9
 
 
+def test_features_are_projected_unless_told_otherwise() -> None:
+    bare, head = EquiangularHead(16, 20, projection=False), EquiangularHead(16, 20)
+    assert not list(bare.parameters())
+    assert [name for name, _ in head.named_parameters()] == ["project.weight", "project.bias"]
+    x = torch.randn(3, 16)
+    torch.testing.assert_close(bare(head.project(x)), head(x))
+
+
 def test_approximate_search_among_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    head = EquiangularHead(256, 40_000)
+    head = EquiangularHead(256, 40_000, projection=False)
     generator = torch.Generator().manual_seed(0)
     label = torch.randint(40_000, (200,), generator=generator)
     label[:20] = torch.arange(20) * 12  # of the coordinates' basis, which is zero in most places
@@ -216,7 +224,7 @@ def test_many_classes_take_no_gradient_of_their_size() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_whose_norms_overflow(dtype: torch.dtype) -> None:
-    head = EquiangularHead(256, 40)
+    head = EquiangularHead(256, 40, projection=False)
     features = (6000 * torch.randn(8, 256, generator=torch.Generator().manual_seed(0))).to(dtype)
     assert not torch.isfinite(features.half().norm(dim=1)).any()
     wanted = head(features.double().float())
@@ -287,6 +295,8 @@ def test_bad_input() -> None:
     for options in ({"temperature": 0.0}, {"dim": 0}):
         with pytest.raises(UserError, match="1 or more"):
             EquiangularHead(16, 10, **options)
+    with pytest.raises(UserError, match="16 features and vectors of dimension 8: leave projection"):
+        EquiangularHead(16, 10, dim=8, projection=False)
     with pytest.raises(UserError, match="coarse_dims is 17: choose from 1 to 16"):
         EquiangularHead(16, 10).predict(torch.randn(2, 16), coarse_dims=17)
     with pytest.raises(UserError, match="a basis of 10 vectors cannot be extended to 9"):

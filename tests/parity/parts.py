@@ -125,7 +125,7 @@ def equiangular_head(arrays: Arrays) -> Errors:
     """Logits, loss and gradient of classification by fixed vectors."""
     features = tensor(arrays, "features").requires_grad_()
     basis, label = tensor(arrays, "basis"), torch.from_numpy(arrays["labels"])
-    head = EquiangularHead(features.shape[1], 1, dim=features.shape[1])
+    head = EquiangularHead(features.shape[1], 1, projection=False)
     head.basis = basis
     loss = equiangular_loss(features, label, basis)
     loss.backward()
