@@ -140,10 +140,12 @@ class _Pool:
         if not worker.ready:
             self.stillborn += 1
             if not self.workers and (not self.begun or self.stillborn >= _STARTS):
-                raise UserError(
-                    f"a rendering process {how} before it had an object: free some memory, or take "
-                    "fewer with --num_workers, and run the same command again"
+                mend = (  # a failure tells its trace above; what is killed tells nothing
+                    "see its trace above; a script of one's own needs if __name__ == '__main__'"
+                    if worker.process.exitcode == 1
+                    else "free some memory, or take fewer with --num_workers, and run it again"
                 )
+                raise UserError(f"a rendering process {how} before it had an object: {mend}")
             if self.workers and self.stillborn >= _STARTS:
                 return  # the others go on without it
         elif worker.index is None:
