@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import multiprocessing
 import resource
 from collections.abc import Callable
@@ -32,6 +33,7 @@ from ssl_equiv.backbones.lidar.encoder import LidarEncoder, Voxels
 from ssl_equiv.backbones.lidar.grid import Grid, by_voxel, ravel, voxelize
 from ssl_equiv.data.lidar.batch import LidarBatch
 from ssl_equiv.data.lidar.module import LidarDataModule
+from ssl_equiv.memory import keep_freed_memory
 from ssl_equiv.methods import ESSL3D
 from ssl_equiv.points import PointBatch
 
@@ -118,6 +120,7 @@ def voxelisation(config: EncoderConfig, tiny: bool, repeats: int) -> dict[str, A
 def encoder(config: EncoderConfig, tiny: bool, device: str, repeats: int) -> dict[str, Any]:
     """Milliseconds of two sweeps' way through an encoder."""
     torch.set_num_threads(THREADS)
+    keep_freed_memory()  # as training does
     torch.manual_seed(0)
     clouds = sweeps(2, tiny).current.to(device)
     network = create_encoder(config).to(device)
@@ -162,6 +165,7 @@ def parts(network: LidarEncoder, clouds: PointBatch, device: str, repeats: int) 
 def step(config: EncoderConfig, tiny: bool, device: str, repeats: int) -> dict[str, Any]:
     """Milliseconds of a step of E-SSL3D on two sweeps, without loading them."""
     torch.set_num_threads(THREADS)
+    keep_freed_memory()  # as training does
     torch.manual_seed(0)
     batch, method = sweeps(2, tiny).to(device), ESSL3D(config).to(device)
     optimizer = torch.optim.AdamW([p for p in method.parameters() if p.requires_grad], 1e-4)
@@ -228,29 +232,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--repeats", type=int, default=4)
     options = parser.parse_args()
     configs = TINY if options.tiny else ENCODERS
     common = (options.tiny, options.device, options.repeats)
+    # our own convolutions everywhere, and spconv's beside them
+    own = {name: replace(config, spconv=False) for name, config in configs.items()}
+    sections: dict[str, tuple[Callable[..., dict[str, Any]], dict[str, EncoderConfig], Any]] = {
+        "voxelisation": (voxelisation, configs, (options.tiny, options.repeats)),
+        "encoders": (encoder, own, common),
+        "steps": (step, own, common),
+    }
+    if options.device != "cpu" and spconv_path.installed():
+        voxels = {name: config for name, config in configs.items() if config.kind == "voxels"}
+        sections["spconv"] = (encoder, voxels, common)
     results: dict[str, Any] = {
         "setting": {"threads": THREADS, "device": options.device, "tiny": options.tiny}
     }
-    results["voxelisation"] = {
-        name: alone(voxelisation, config, options.tiny, options.repeats)
-        for name, config in configs.items()
-    }
-    # our own convolutions everywhere, and spconv's beside them
-    own = {name: replace(config, spconv=False) for name, config in configs.items()}
-    results["encoders"] = {name: alone(encoder, config, *common) for name, config in own.items()}
-    results["steps"] = {name: alone(step, config, *common) for name, config in own.items()}
-    if options.device != "cpu" and spconv_path.installed():
-        results["spconv"] = {
-            name: alone(encoder, config, *common)
-            for name, config in configs.items()
-            if config.kind == "voxels"
-        }
+    for section, (function, asked, arguments) in sections.items():
+        for name, config in asked.items():
+            found = alone(function, config, *arguments)
+            results.setdefault(section, {})[name] = found
+            print(f"{section}, {name}: {json.dumps(found)}", flush=True)
     path = write("lidar_tiny" if options.tiny else "lidar", results)
-    print(f"{path}")
+    print(f"written to {path}")
 
 
 if __name__ == "__main__":
