@@ -89,15 +89,15 @@ def ours(num_vectors: int, dim: int) -> list[tuple[float, float]]:
 def memory_mib(num_vectors: int, dim: int) -> dict[str, float]:
     """What a fresh process takes beyond its imports to make a basis, and to check it."""
     code = f"""
-import resource, torch
+import torch
+from benchmarks.common import peak_mib, resident_mib
 from ssl_equiv.heads import coherence, equiangular_basis
 torch.set_num_threads({torch.get_num_threads()})
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-start = peak()
+start = resident_mib()
 basis = equiangular_basis({num_vectors}, {dim})
-made = peak()
+made = peak_mib()
 coherence(basis)
-print(made - start, peak() - start)
+print(made - start, peak_mib() - start)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     made, checked = map(float, done.stdout.split()[-2:])

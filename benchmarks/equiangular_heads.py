@@ -17,6 +17,7 @@ batch of 256, forward, backward and SGD; memory is what the process's peak grows
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import subprocess
 import sys
@@ -29,7 +30,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.common import write
+from benchmarks.common import RESULTS, peak_mib, resident_mib, write
 from benchmarks.shift_robustness import data
 from ssl_equiv.errors import UserError
 from ssl_equiv.heads import EquiangularHead
@@ -92,7 +93,7 @@ def cost(head: str, classes: int, threads: int, batch: int = 256, features: int 
     x = torch.randn(batch, features, requires_grad=True)
     label = torch.randint(classes, (batch,))
     model: Any = make(head, features, classes)
-    start = _memory()
+    start = resident_mib()
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.SGD([x, *trained], lr=1e-3, momentum=0.9)
     times = []
@@ -104,16 +105,7 @@ def cost(head: str, classes: int, threads: int, batch: int = 256, features: int 
         times.append(time.perf_counter() - begun)
     held = sum(tensor.nbytes for tensor in model.state_dict().values()) / 2**20
     count = sum(p.numel() for p in trained)
-    print(count, held, _memory("VmHWM") - start, 1000 * statistics.median(times[1:]))
-
-
-def _memory(field: str = "VmRSS") -> float:
-    """MiB of this process now; asking starts its peak (VmHWM) anew."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    found = next(line for line in lines if line.startswith(field))
-    if field == "VmRSS":
-        Path("/proc/self/clear_refs").write_text("5")
-    return int(found.split()[1]) / 1024
+    print(count, held, peak_mib() - start, 1000 * statistics.median(times[1:]))
 
 
 def costs(classes: int, threads: int) -> dict[str, Any]:
@@ -201,29 +193,32 @@ def main() -> None:
     parser.add_argument("--objects", type=int, default=480)
     parser.add_argument("--classes", type=int, nargs="+", default=[1000, 10_000, 100_000])
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--only", choices=["costs", "accuracy"], help="keep the other's figures")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
-    results: dict[str, Any] = {
-        "seeds": asked.seeds,
-        "epochs": asked.epochs,
-        "costs": {str(classes): costs(classes, asked.threads) for classes in asked.classes},
-        "accuracy": {},
-    }
-    with tempfile.TemporaryDirectory() as folder:
-        sets = {
-            "like CIFAR, 100 classes": like_cifar(asked.each),
-            "procedural, 12 classes": data(Path(folder) / "data", asked.objects),
-        }
-    for name, some in sets.items():
-        results["accuracy"][name] = {}
-        for head in HEADS:
-            runs = [accuracy(head, some, asked.epochs, seed) for seed in range(asked.seeds)]
-            results["accuracy"][name][head] = {
-                "mean": statistics.mean(runs),
-                "std": statistics.stdev(runs) if len(runs) > 1 else None,
+    path = RESULTS / "equiangular_heads.json"
+    results: dict[str, Any] = json.loads(path.read_text())["results"] if path.exists() else {}
+    if asked.only != "accuracy":
+        results["costs"] = {str(k): costs(k, asked.threads) for k in asked.classes}
+        write("equiangular_heads", results)
+    if asked.only != "costs":
+        results |= {"seeds": asked.seeds, "epochs": asked.epochs, "accuracy": {}}
+        with tempfile.TemporaryDirectory() as folder:
+            sets = {
+                "like CIFAR, 100 classes": like_cifar(asked.each),
+                "procedural, 12 classes": data(Path(folder) / "data", asked.objects),
             }
-            print(name, head, runs, flush=True)
-    print(write("equiangular_heads", results))
+        for name, some in sets.items():
+            results["accuracy"][name] = {}
+            for head in HEADS:
+                runs = [accuracy(head, some, asked.epochs, seed) for seed in range(asked.seeds)]
+                results["accuracy"][name][head] = {
+                    "mean": statistics.mean(runs),
+                    "std": statistics.stdev(runs) if len(runs) > 1 else None,
+                }
+                print(name, head, runs, flush=True)
+        write("equiangular_heads", results)
+    print(f"written to {path}")
 
 
 if __name__ == "__main__":

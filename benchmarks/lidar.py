@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import resource
 from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
@@ -26,7 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.common import timed, write
+from benchmarks.common import peak_mib, timed, write
 from data_gen.lidar.live import SimulatedSource
 from ssl_equiv.backbones.lidar import BevConfig, EncoderConfig, create_encoder, spconv_path
 from ssl_equiv.backbones.lidar.encoder import LidarEncoder, Voxels
@@ -219,7 +218,7 @@ def peak(device: str) -> float:
     """Peak memory so far, MiB: the process's, or what was allocated on the GPU."""
     if device != "cpu":
         return torch.cuda.max_memory_allocated() / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return peak_mib()
 
 
 def alone(function: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:

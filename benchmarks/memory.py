@@ -9,13 +9,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import multiprocessing
-import resource
 import statistics
 from typing import Any
 
 import torch
 
-from benchmarks.common import timed, write
+from benchmarks.common import peak_mib, timed, write
 from benchmarks.methods import configs, make, method_step, views
 from ssl_equiv.memory import keep_freed_memory
 
@@ -36,8 +35,7 @@ def measure(what: str, keep: bool, threads: int, repeats: int) -> dict[str, floa
             seconds = timed(lambda: method.encode(data.images[:, 0]), repeats)
     else:
         seconds = timed(method_step(method, data, contextlib.nullcontext), repeats)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"ms": 1000 * seconds["median"], "peak_mib": peak}
+    return {"ms": 1000 * seconds["median"], "peak_mib": peak_mib()}
 
 
 def main() -> None:

@@ -15,10 +15,10 @@ import argparse
 import contextlib
 import copy
 import multiprocessing
-import resource
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -28,9 +28,10 @@ import yaml
 from jsonargparse import ArgumentParser
 from torch import Tensor, nn
 
-from benchmarks.common import write
+from benchmarks.common import peak_mib, resident_mib, write
 from ssl_equiv.data.views import ViewBatch
 from ssl_equiv.groups import SO3, Hue, Translation
+from ssl_equiv.memory import keep_freed_memory
 from ssl_equiv.methods import Method
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "pretrain"
@@ -144,32 +145,25 @@ def floor_step(
     return step
 
 
+def precision(options: argparse.Namespace) -> Callable[[], Any]:
+    """The context of a forward pass in the precision asked for."""
+    if options.precision == "bf16":
+        return partial(torch.autocast, options.device, torch.bfloat16)
+    return contextlib.nullcontext
+
+
 def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """Time a method and its floor, in turns."""
     torch.manual_seed(0)
     device, cuda = options.device, options.device == "cuda"
     if not cuda:
         torch.set_num_threads(options.threads)
+        keep_freed_memory()  # as training does
     method = make(configs()[name], options.size, options.compile).to(device)
     batch = views(method, options.batch, options.size, device)
-    half = options.precision == "bf16"
-
-    def cast() -> Any:
-        return torch.autocast(device, torch.bfloat16) if half else contextlib.nullcontext()
-
-    calls = calls_of(method, method_step(method, batch, cast))
-    floor = floor_step(method.backbone, calls, cast)
-    step = method_step(method, batch, cast)
-    torch.randn(64, 64) @ torch.randn(64, 64)
-    if cuda:
-        step()
-        torch.cuda.reset_peak_memory_stats()
-        step()
-        peak = torch.cuda.max_memory_allocated() / 2**20
-    else:
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        step()
-        peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    calls = calls_of(method, method_step(method, batch, precision(options)))
+    floor = floor_step(method.backbone, calls, precision(options))
+    step = method_step(method, batch, precision(options))
     times: dict[str, list[float]] = {"floor": [], "method": []}
     for turn in range(options.warmup + options.rounds):
         for side, run in (("floor", floor), ("method", step)):
@@ -186,8 +180,23 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
         "ratio": seconds["method"] / seconds["floor"],
         "images_per_second": sum(len(x) for x, _ in calls) / seconds["method"],
         "backbone_calls": [f"{len(x)} {'trained' if g else 'target'}" for x, g in calls],
-        "peak_mib": peak,
     }
+
+
+def step_mib(name: str, options: argparse.Namespace) -> float:
+    """What the first step asks for beyond weights and pictures; to be called in a fresh process."""
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    method = make(configs()[name], options.size, compile=False).to(options.device)
+    batch = views(method, options.batch, options.size, options.device)
+    step = method_step(method, batch, precision(options))
+    if options.device == "cuda":
+        before = torch.cuda.memory_allocated()
+        step()
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
+    before = resident_mib()
+    step()
+    return peak_mib() - before
 
 
 def main() -> None:
@@ -209,8 +218,9 @@ def main() -> None:
     results: dict[str, Any] = {}
     context = multiprocessing.get_context("spawn")
     for name in options.only or configs():
-        with context.Pool(1) as pool:  # a process each, for its peak of memory
+        with context.Pool(1, maxtasksperchild=1) as pool:  # a fresh process for each
             results[name] = pool.apply(measure, (name, options))
+            results[name]["peak_mib"] = pool.apply(step_mib, (name, options))
         r = results[name]
         print(
             f"{name:<32} {r['method_ms']:8.1f} ms  floor {r['floor_ms']:8.1f} ms  "

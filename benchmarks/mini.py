@@ -7,7 +7,7 @@ interrupted goes on, a finished one is skipped, so the table may be made in part
 made beside one another. After each run ``benchmarks/results/mini.json`` holds all that are
 finished; ``python -m benchmarks.table`` makes the table in ``docs/bench_mini.md`` of it. Another
 ``--config`` makes another table: ``benchmarks/results/NAME.json`` of a ``configs/bench/NAME.yaml``,
-else, and with ``--steps``, ``DIR/mini.json``.
+else, and with ``--steps``, ``DIR/mini.json``, or what ``--save`` names.
 """
 
 from __future__ import annotations
@@ -346,6 +346,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, help="optimiser steps in place of the recipe's")
     parser.add_argument("--out", type=Path, default=Path("bench-mini"), help="data and runs")
     parser.add_argument("--config", type=Path, default=CONFIG, help="another recipe")
+    parser.add_argument("--save", metavar="NAME", help="to benchmarks/results/NAME.json")
     asked = parser.parse_args()
     try:
         return _make_table(asked)
@@ -397,8 +398,9 @@ def _make_table(asked: argparse.Namespace) -> int:
 
 def _write(asked: argparse.Namespace, recipe: Mapping[str, Any], runs: list[Run]) -> None:
     found = table(recipe, runs)
-    if asked.steps is None and asked.config.resolve().parent == CONFIG.parent:
-        write_benchmark(asked.config.stem, found)
+    ours = asked.steps is None and asked.config.resolve().parent == CONFIG.parent
+    if name := asked.save or (asked.config.stem if ours else None):
+        write_benchmark(name, found)
     else:
         write_json(asked.out / "mini.json", found)
 

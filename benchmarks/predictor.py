@@ -8,7 +8,6 @@ largest difference of outputs and gradients, relative to their magnitude.
 from __future__ import annotations
 
 import multiprocessing
-import resource
 import statistics
 import time
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.common import write
+from benchmarks.common import peak_mib, resident_mib, write
 from ssl_equiv.heads import ActionLinear
 
 BATCH, WIDTH, ACTION, THREADS, ROUNDS = 256, 1024, 4, 2, 7
@@ -41,7 +40,7 @@ def run(kind: str) -> dict[str, float]:
     torch.set_num_threads(THREADS)
     predictor, x, z, upstream = inputs(BATCH, WIDTH)
     torch.randn(64, 64) @ torch.randn(64, 64)  # the libraries' own buffers do not count
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = resident_mib()
     times = []
     for _ in range(ROUNDS):
         start = time.perf_counter()
@@ -51,10 +50,9 @@ def run(kind: str) -> dict[str, float]:
         for tensor in (x, z, predictor.weight):
             tensor.grad = None
         del out
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
         "forward_backward_ms": 1000 * statistics.median(times[1:]),
-        "peak_growth_mib": (after - before) / 1024,
+        "peak_growth_mib": peak_mib() - before,
     }
 
 

@@ -33,12 +33,15 @@ TITLES = {
     "eval": "Evaluation",
     "generate": "The generator",
     "groups": "Groups",
+    "lidar": "LiDAR encoders",
     "lidar_ablation": "E-SSL3D's objectives",
     "lidar_data": "LiDAR data",
     "live": "Views rendered in the loader",
     "load": "Reading views",
+    "memory": "Memory kept between steps",
     "methods": "A step of each method",
     "mini": "The reference table",
+    "mini_3000": "The reference table: 3,000 steps of VICReg and SIE",
     "predictor": "SIE's predictor",
     "scaling": "Several processes",
     "shift_robustness": "Shift-equivariant transformers: robustness",
@@ -188,7 +191,7 @@ def _figures(name: str, results: Any, speed: list[str]) -> str:
         text = TABLES[name]()
         # the machine has been told already
         return re.sub(r"^`python -m [^\n]*\n\n", "", text) if name != "demo" else text
-    if name == "sie_trials":
+    if name in ("sie_trials", "mini_3000"):
         return table.mini_table(results)
     if name == "lidar_ablation":
         return f"{LIDAR} {lidar_table(results)}"
