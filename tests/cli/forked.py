@@ -16,6 +16,18 @@ _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["tests.cli.everything"])
 
 
+_started: list[Run] = []
+
+
+def end_all() -> None:
+    """Kill what still runs: a training that a test leaves behind would take a core for hours."""
+    while _started:
+        process = _started.pop().process
+        if process.is_alive():
+            process.kill()
+            process.join()
+
+
 class Run:
     """A running command; its output goes to ``log``.
 
@@ -34,6 +46,7 @@ class Run:
             target=_main, args=(str(log), list(args), before, environment)
         )
         self.process.start()
+        _started.append(self)
 
     def signal(self, number: signal.Signals) -> None:
         assert self.process.pid is not None

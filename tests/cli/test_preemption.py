@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ import ssl_equiv.checkpoint_io
 from eval.report.training import read_metrics
 from ssl_equiv.callbacks import StepProgress
 from ssl_equiv.checkpoint import read_checkpoint
-from tests.cli.forked import Run
+from tests.cli.forked import Run, end_all
 from tests.cli.test_pretrain import SMALL, weights
 from tests.conftest import write_folder
 
@@ -31,6 +31,12 @@ STEPS = 40
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_folder(tmp_path_factory.mktemp("data"), objects=8, size=32)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_runs_on() -> Iterator[None]:
+    yield
+    end_all()
 
 
 @pytest.fixture(scope="module")
