@@ -54,21 +54,23 @@ def timed(fn: Callable[[], object], repeats: int = 7, warmup: int = 2) -> dict[s
     return {"median": median, "min": min(wall), "max": max(wall), "cpu": statistics.median(cpu)}
 
 
-def resident_mib(field: str = "VmRSS") -> float:
-    """Memory of this process now, MiB; asking starts its peak, ``VmHWM``, anew.
+def resident_mib() -> float:
+    """Memory of this process now, MiB; its peak begins anew.
 
     ``ru_maxrss`` would not do: in a started process it begins at the size of its parent.
     """
-    lines = Path("/proc/self/status").read_text().splitlines()
-    found = next(line for line in lines if line.startswith(field))
-    if field == "VmRSS":
-        Path("/proc/self/clear_refs").write_text("5")
-    return int(found.split()[1]) / 1024
+    Path("/proc/self/clear_refs").write_text("5")
+    return _status_mib("VmRSS")
 
 
 def peak_mib() -> float:
     """The peak of this process's memory, MiB, since its start or :func:`resident_mib`."""
-    return resident_mib("VmHWM")
+    return _status_mib("VmHWM")
+
+
+def _status_mib(field: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(field)).split()[1]) / 1024
 
 
 def write(name: str, results: Mapping[str, Any]) -> Path:

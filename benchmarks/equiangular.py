@@ -138,8 +138,8 @@ def main() -> None:
         if num_vectors > 50_000:
             figures |= memory_mib(num_vectors, dim)
         results["sizes"][size] = figures
-        print(size, f"bound {bound:.4f}", f"random {random:.4f}", "ours", curve, "hinge", other[-1])
-        sys.stdout.flush()
+        told = (f"bound {bound:.4f}", f"random {random:.4f}", "ours", curve, "hinge", other[-1])
+        print(size, *told, flush=True)
     print(write("equiangular", results))
 
 

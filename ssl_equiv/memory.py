@@ -14,8 +14,8 @@ def keep_freed_memory() -> bool:
 
     A training step frees its activations and gradients, and the next one needs them again: glibc
     maps large ones anew, and the kernel fills every page with zeros at its first use. Kept memory
-    counts as this process's until it ends. A user's own setting (``MALLOC_*`` or
-    ``GLIBC_TUNABLES`` in the environment) stays.
+    counts as this process's until it ends. A user's own setting of the same stays: thresholds in
+    ``MALLOC_...`` variables, or anything of malloc in ``GLIBC_TUNABLES``.
 
     Returns:
         Whether anything was set: not where the C library is another one.
