@@ -13,7 +13,8 @@ settings and prints.
   less time ours takes: with as many views as there are; from the same speeds, with 50; and once
   the features are at hand, as they are for every head but the first. Of N objects with V views the
   protocol encodes 480 N (two of each training object, 300 times), the pass V N. So the first head,
-  which pays for the pass, gains 480 / V at most in the same precision, however fast it is trained.
+  which pays for the pass, gains 480 / V at most in the same precision, however fast it is trained;
+  ``few views`` encodes six of each training object (``ssl-equiv eval --train_views 6``).
 * ``r2``: both in full on a small set as the demo's, three seeds each: pooled R² of rotation,
   BatchNorm in evaluation mode, and as published in train mode. Give ``--model RUN`` of a trained
   run (the demo's): a random network's R² is little above ``constant``, a constant predictor's.
@@ -56,7 +57,14 @@ from ssl_equiv.parsing import Parser
 CONFIGS = Path(__file__).parents[1] / "configs"
 FULL, DEMO = CONFIGS / "eval" / "full.yaml", CONFIGS / "data" / "demo.yaml"
 TINY = Setting(
-    50, 4, 32, batch=16, epochs=2, timed_epochs=1, small_objects=60, small_batch=16, workers=0
+    *(50, 4, 32),
+    batch=16,
+    epochs=2,
+    timed_epochs=1,
+    train_views=2,
+    small_objects=60,
+    small_batch=16,
+    workers=0,
 )
 
 

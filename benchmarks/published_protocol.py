@@ -30,6 +30,7 @@ from eval.recipes import PUBLISHED, QUICK
 from eval.results import Result, summarise
 from eval.stacked import fixed_pairs
 from ssl_equiv.backbones import BackboneConfig
+from ssl_equiv.data.fewer_views import FewerViews
 from ssl_equiv.data.module import ViewDataModule
 from ssl_equiv.data.views import Preprocess
 from ssl_equiv.export import Backbone, open_backbone
@@ -52,6 +53,7 @@ class Setting:
         batch: Objects in a batch of the published protocol.
         epochs: Epochs of the published protocol.
         timed_epochs: Those that are timed, after one.
+        train_views: Views of each training object that the quickest way encodes.
         small_objects: Objects of the small set, on which both run in full.
         small_size: Its pixels.
         small_batch: Its batch; it divides the training objects, so both take as many steps.
@@ -65,6 +67,7 @@ class Setting:
     batch: int = 256
     epochs: int = 300
     timed_epochs: int = 3
+    train_views: int = 6
     small_objects: int = 480
     small_size: int = 48
     small_batch: int = 64
@@ -157,14 +160,35 @@ def method(**options: Any) -> Method:
 
 
 def features(
-    model: Method | Backbone, data: ViewDataModule, folder: Path, **options: Any
+    model: Method | Backbone,
+    data: ViewDataModule,
+    folder: Path,
+    *,
+    train_views: int | None = None,
+    seconds: dict[str, float] | None = None,
+    **options: Any,
 ) -> tuple[FeatureSet, FeatureSet]:
-    """The feature pass over training and validation views."""
-    train, val = (
-        extract(model, data, folder, split=split, progress=False, trainer_options=options)
-        for split in ("train", "val")
-    )
-    return train, val
+    """The feature pass over training and validation views.
+
+    Args:
+        model: What encodes.
+        data: What is encoded.
+        folder: Where features go.
+        train_views: Of each training object; None takes all.
+        seconds: Told how long each split took.
+        options: Of the trainer.
+    """
+    fewer = copy.copy(data)
+    if train_views is not None:
+        fewer.source = FewerViews(data.source, train_views)
+    took = {} if seconds is None else seconds
+    found = []
+    for split, views in (("train", fewer), ("val", data)):
+        with stopwatch(took, split):
+            found.append(
+                extract(model, views, folder, split=split, progress=False, trainer_options=options)
+            )
+    return found[0], found[1]
 
 
 def rotation(
@@ -176,6 +200,30 @@ def rotation(
     """The published head on cached features, in the published convention of quaternions."""
     ask = ActionRegression("rotation", recipe, conventions=("published",))
     return evaluate(*sets, evaluators=[ask], seeds=seeds, parts=parts)
+
+
+@dataclass(frozen=True)
+class Way:
+    """How ours gets the same figure.
+
+    Args:
+        recipe: How the head is trained; its network is the published one.
+        precision: Of the feature pass.
+        few: Whether only ``Setting.train_views`` of each training object are encoded.
+    """
+
+    recipe: ProbeRecipe
+    precision: str
+    few: bool = False
+
+
+WAYS = {
+    "published": Way(PUBLISHED, "32-true"),
+    "published, bf16": Way(replace(PUBLISHED, precision="auto"), "bf16-mixed"),
+    "quick, bf16": Way(QUICK, "bf16-mixed"),
+    "quick, bf16, few views": Way(QUICK, "bf16-mixed", few=True),
+}
+OURS = ("ours", "ours_bf16", "ours_quick", "ours_few_views")  # as the R2 of those is called
 
 
 def published(
@@ -190,46 +238,46 @@ def published(
     )
     theirs.epoch()
     per_visit = statistics.median(theirs.epoch() for _ in range(setting.timed_epochs))
-    seconds: dict[str, float] = {}
-    sets: dict[str, tuple[FeatureSet, FeatureSet]] = {}
-    for precision in ("32-true", "bf16-mixed"):
-        with stopwatch(seconds, precision):
-            sets[precision] = features(model, data, folder / precision, precision=precision)
-    train, _ = sets["32-true"]
-    views = train.num_objects * train.num_views
+    objects = len(data.source.split["train"])
     found: dict[str, Any] = {
+        "train_views": objects * setting.views,
         "seconds_per_object_and_epoch": per_visit,
         "epochs_timed": setting.timed_epochs,
-        "one_run_seconds_extrapolated": per_visit * train.num_objects * setting.epochs,
-        "pass_seconds": dict(seconds),
+        "one_run_seconds_extrapolated": per_visit * objects * setting.epochs,
     }
-    parts = {"one_head": ["all"], "all_heads": list(train.parts)}
-    for name, recipe in (
-        ("published", PUBLISHED),
-        ("published, bf16", replace(PUBLISHED, precision="auto")),
-        ("quick, bf16", QUICK),
-    ):
-        precision = "32-true" if recipe is PUBLISHED else "bf16-mixed"
-        recipe = replace(recipe, epochs=min(recipe.epochs, setting.epochs))
+    for name, way in WAYS.items():
+        passed: dict[str, float] = {}
+        sets = features(
+            model,
+            data,
+            folder / name,
+            train_views=setting.train_views if way.few else None,
+            seconds=passed,
+            precision=way.precision,
+        )
+        # of larger objects: validation views are encoded too, and all of them
+        longer = PUBLISHED_VIEWS / setting.views
+        many = passed["train"] * (1 if way.few else longer) + passed["val"] * longer
+        recipe = replace(way.recipe, epochs=min(way.recipe.epochs, setting.epochs))
+        parts = {"one_head": ["all"], "all_heads": list(sets[0].parts)}
         for heads, seeds in (("one_head", 1), ("all_heads", 3)):
             took: dict[str, float] = {}
             with stopwatch(took, "probe"):
-                rows = rotation(sets[precision], recipe, seeds, parts[heads])
+                rows = rotation(sets, recipe, seeds, parts[heads])
             runs = seeds * len(parts[heads])
             their_time = runs * found["one_run_seconds_extrapolated"]
-            # validation views are encoded too: the pass over 50 views takes as many times longer
-            longer = seconds[precision] * PUBLISHED_VIEWS / train.num_views
             found[f"{heads}: {name}"] = {
                 "runs": runs,
+                "pass_seconds": sum(passed.values()),
                 "probe_seconds": took["probe"],
                 "r2": {row.part: row.mean for row in summarise(rows) if "r2_pooled" in row.metric},
                 "factors": {
-                    f"{train.num_views} views": their_time / (seconds[precision] + took["probe"]),
-                    f"{PUBLISHED_VIEWS} views": their_time / (longer + took["probe"]),
+                    f"{setting.views} views": their_time / (sum(passed.values()) + took["probe"]),
+                    f"{PUBLISHED_VIEWS} views": their_time / (many + took["probe"]),
                     "features at hand": their_time / took["probe"],
                 },
             }
-    return {"train_views": views, **found}
+    return found
 
 
 def compare_r2(root: Path, folder: Path, setting: Setting, encoder: str | None) -> dict[str, Any]:
@@ -260,17 +308,15 @@ def compare_r2(root: Path, folder: Path, setting: Setting, encoder: str | None) 
             for _ in range(setting.epochs):
                 theirs.epoch()
         found[name] = theirs.r2()
-    for name, recipe, precision in (
-        ("ours", PUBLISHED, "32-true"),
-        ("ours_bf16", replace(PUBLISHED, precision="auto"), "bf16-mixed"),
-        ("ours_quick", QUICK, "bf16-mixed"),
-    ):
-        epochs = min(recipe.epochs, setting.epochs)
-        recipe = replace(recipe, batch_size=setting.small_batch, epochs=epochs)
+    ours = dict(zip(OURS, WAYS.values(), strict=True))
+    for name, way in ours.items():
+        epochs = min(way.recipe.epochs, setting.epochs)
+        recipe = replace(way.recipe, batch_size=setting.small_batch, epochs=epochs)
+        fewer = setting.train_views if way.few else None
         with stopwatch(found, f"{name}_seconds"):
-            sets = features(model, data, folder / name, precision=precision)
+            sets = features(model, data, folder / name, train_views=fewer, precision=way.precision)
             rows = rotation(sets, recipe, seeds, ["all"])
         rows = [row for row in rows if row.metric.endswith("r2_pooled_published")]
         found[name], found["constant"] = [row.value for row in rows], rows[0].baseline
-    names = ("published", "published_eval_mode", "ours", "ours_bf16", "ours_quick")
+    names = ("published", "published_eval_mode", *ours)
     return {**found, "mean": {name: statistics.mean(found[name]) for name in names}}

@@ -10,10 +10,10 @@ from eval.probe import ProbeRecipe
 PUBLISHED = ProbeRecipe()
 """The papers' recipe, linear probe and regressor alike. It counts epochs, not steps: on a data set
 of a thousand objects it stops far from convergence, the farther the smaller the features are."""
-QUICK = ProbeRecipe(epochs=60, schedule="one_cycle", standardize=True, precision="auto")
-"""A regressor in a fifth of the papers' steps."""
+QUICK = ProbeRecipe(epochs=90, schedule="one_cycle", standardize=True, precision="auto")
+"""The papers' regressor in a third of their steps, and as good."""
 QUICK_REGRESSOR = replace(QUICK, epochs=120, lr=4e-3, hidden=(128, 128))
-"""A smaller regressor for longer: half the cost of ``QUICK``, no worse on a thousand objects."""
+"""A smaller regressor for longer: a fifth of the time of ``QUICK``, for R² about .02 lower."""
 QUICK_LINEAR = replace(QUICK, epochs=300, batch_size=512, lr=2e-2)
 """A linear probe that converges on small data sets too: its problem is convex, steps are cheap."""
 RecipeName = Literal["published", "quick"]

@@ -25,6 +25,7 @@ from eval.recipes import RecipeName
 from eval.report.metrics import headline
 from eval.results import RESULTS, Result, summarise, write_provenance, write_results
 from ssl_equiv.cli.evaluate_sweeps import judge_sweeps, refuse_options
+from ssl_equiv.data.fewer_views import FewerViews
 from ssl_equiv.data.images import open_views
 from ssl_equiv.data.lidar.open import lidar_layout
 from ssl_equiv.errors import UserError
@@ -65,6 +66,7 @@ def judge(
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true",
     batch_size: int | None = None,
     num_workers: int | None = None,
+    train_views: int | None = None,
     skip_bad_images: bool = False,
     progress: bool = True,
 ) -> tuple[Path, str, str]:
@@ -89,8 +91,8 @@ def judge(
             line each, instead of stopping.
         parts: Parts of the representation; by default all.
         seeds: Number of seeds of the probes.
-        recipe: Training of the probes: the papers' 300 epochs (published, the default), or a fifth
-            of that (quick); it overrides those of listed evaluators.
+        recipe: Training of the probes: the papers' 300 epochs (published, the default), or a
+            shorter one (quick); it overrides those of listed evaluators.
         head: What linear probes end in: a softmax layer (linear, the default), or fixed equiangular
             basis vectors (ebv); it overrides that of listed evaluators.
         factors: Factors of variation whose relative action is regressed, by default rotation, of
@@ -110,6 +112,9 @@ def judge(
         batch_size: Objects per batch of two views, by default 256; the feature pass uses as many
             views. Of sweeps, by default 8.
         num_workers: Loader processes; by default the cores of this process.
+        train_views: Encode so many views of each training object, its first ones, by default all:
+            a quicker pass over large data. Probes need many objects more than many views of each;
+            objects of the split val keep all theirs.
         skip_bad_images: Replace objects or sweeps that cannot be read, counting them, instead of
             stopping.
         progress: Show progress bars.
@@ -158,6 +163,8 @@ def judge(
             num_workers=num_workers,
             skip_bad_images=skip_bad_images,
         )
+        if split == "train" and train_views is not None:
+            module.source = FewerViews(module.source, train_views)
         modules.append(module)
         return extract(
             backbone,
@@ -198,7 +205,7 @@ def judge(
         others=others,
         encoder=backbone,
         method=method,
-        data=modules[0],
+        data=modules[1],
         folder=folder,
         pass_options=options,
     )

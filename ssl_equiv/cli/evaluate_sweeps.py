@@ -18,7 +18,7 @@ from ssl_equiv.errors import UserError
 # options that only networks on images have a use for
 _OF_IMAGES = (
     *("evaluators", "skip_inapplicable", "recipe", "head", "ood", "orbits", "by_range"),
-    *("pretrained", "devices", "precision"),
+    *("pretrained", "devices", "precision", "train_views"),
 )
 _BATCH = 8
 

@@ -19,6 +19,10 @@ from ssl_equiv.data.views import Preprocess, ViewBatch, ViewDataset
 from ssl_equiv.errors import UserError
 from ssl_equiv.signals import spare_loader
 
+# cores on which a pass encodes no faster with loader processes: they would take their time from it,
+# and each page that it writes to after they were forked is copied
+_FEW = 4
+
 
 class ViewLoader:
     """Batches of views, resumable in the middle of an epoch.
@@ -105,7 +109,8 @@ class ViewDataModule(pl.LightningDataModule):
         consecutive: Draw views that follow one another, for data that are paths.
         batch_size: Objects per process in a batch.
         preprocess: Crop, size and normalisation of the images.
-        num_workers: Loader processes; None takes the cores that this process may use, at most 8.
+        num_workers: Loader processes; None takes the cores that this process may use, at most 8,
+            and none for a pass over all views on a CPU with few cores.
         seed: Seed of object order and view draws.
         skip_bad_images: Replace objects that cannot be read, counting them, instead of stopping.
         source: Where views come from instead of a folder, such as ``data_gen.live.LiveSource``.
@@ -138,8 +143,9 @@ class ViewDataModule(pl.LightningDataModule):
             raise UserError(f"data.num_workers is {num_workers}: choose 0 or more")
         self.num_views, self.batch_size, self.consecutive = num_views, batch_size, consecutive
         self.preprocess, self.seed, self.skip_bad_images = preprocess, seed, skip_bad_images
-        cores = len(os.sched_getaffinity(0))
-        self.num_workers = min(cores, 8) if num_workers is None else num_workers
+        self._cores = len(os.sched_getaffinity(0))
+        self._choose_workers = num_workers is None
+        self.num_workers = min(self._cores, 8) if num_workers is None else num_workers
         if root is not None and source is not None:
             raise UserError("data.root and data.source are both given: leave one out")
         if root is not None:
@@ -274,15 +280,18 @@ class ViewDataModule(pl.LightningDataModule):
         self, dataset: Dataset[Any], sampler: Any, persistent: bool = False
     ) -> DataLoader[Any]:
         """A loader of a data set whose items are batches already."""
+        device = None if self.trainer is None else self.trainer.strategy.root_device.type
+        workers = self.num_workers
+        if self._choose_workers and not persistent and device == "cpu" and self._cores <= _FEW:
+            workers = 0
         return DataLoader(
             dataset,
             batch_sampler=sampler,
-            num_workers=self.num_workers,
+            num_workers=workers,
             collate_fn=_already_a_batch,
             worker_init_fn=spare_loader,
-            persistent_workers=persistent and self.num_workers > 0,
-            pin_memory=self.trainer is not None
-            and self.trainer.strategy.root_device.type == "cuda",
+            persistent_workers=persistent and workers > 0,
+            pin_memory=device == "cuda",
         )
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from eval.cache import read_features
 from eval.evaluators import SequenceClassification
@@ -121,6 +122,21 @@ def test_scanpaths_are_judged(data: Path, tmp_path: Path) -> None:
     assert widths[1] == widths[2] == widths[0] + 128  # the width of an action's embedding
 
 
+def test_few_views_of_training_objects(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    args = ["eval", "--model", "timm:test_resnet", "--data", str(data), *QUICK]
+    args += ["--out", str(tmp_path)]
+    assert cli.main([*args, "--train_views", "3"]) == 0
+    train, val = (read_features(tmp_path / f"features-{split}") for split in ("train", "val"))
+    assert (train.num_views, val.num_views) == (3, 5)
+    assert cli.main(args) == 0
+    assert "features-train: the cached features are stale (other data)" in caplog.text
+    assert "features-val: " not in caplog.text
+    every = read_features(tmp_path / "features-train")
+    torch.testing.assert_close(every.features[:, :3], train.features, rtol=1e-4, atol=1e-5)
+
+
 def test_bad_input(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = ["--out", str(tmp_path / "out"), *QUICK]
     model, where = ["--model", "timm:test_resnet"], ["--data", str(data)]
@@ -129,6 +145,7 @@ def test_bad_input(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
         ([*model, *where, *out, "--parts", "[equi]"], "equi"),
         ([*model, *where, *out, "--factors", "[shape]"], "shape"),
         ([*model, *where, *out, "--seeds", "0"], "seeds must be at least 1"),
+        ([*model, *where, *out, "--train_views", "9"], "choose from 1 to 5"),
         ([*model, "--data", str(one_class), *out], "class"),
         ([*model, "--data", str(tmp_path / "absent"), *out], "is not a folder"),
         ([*model, *where, *out, "--evaluators", "[LinearClasification]"], "LinearClassification"),

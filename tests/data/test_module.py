@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 from PIL import Image
 
@@ -63,6 +65,25 @@ def test_epochs_and_workers(folder_dataset: Path) -> None:
     ):
         assert torch.equal(mine.images, other.images)
         assert torch.equal(mine.index, other.index)
+
+
+@pytest.mark.parametrize(
+    ("cores", "asked", "workers"), [(2, None, 0), (16, None, 8), (2, 1, 1), (16, 0, 0)]
+)
+def test_a_pass_on_a_small_cpu_has_no_workers(
+    folder_dataset: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    cores: int,
+    asked: int | None,
+    workers: int,
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(cores))
+    data = ViewDataModule(str(folder_dataset), batch_size=4, num_workers=asked)
+    data.trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    assert data.all_views_dataloader("val").num_workers == workers
+    assert data._loader(data._train_sampler(), "train", 2, None, True).num_workers == (
+        data.num_workers
+    )
 
 
 def test_a_loader_continues_in_the_middle_of_an_epoch(folder_dataset: Path) -> None:

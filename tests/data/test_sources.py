@@ -11,6 +11,7 @@ import webdataset
 
 from data_gen.shard_writer import ShardWriter
 from data_gen.work import RenderedObject
+from ssl_equiv.data.fewer_views import FewerViews
 from ssl_equiv.data.record import DIEBENCH, MANIFEST, Manifest, index_name
 from ssl_equiv.data.sources import FolderSource, ShardSource, open_source
 from ssl_equiv.errors import UserError
@@ -238,3 +239,19 @@ def test_no_data_set_there(tmp_path: Path) -> None:
     (tmp_path / MANIFEST).write_text("{")
     with pytest.raises(UserError, match="is not readable JSON"):
         open_source(tmp_path)
+
+
+def test_fewer_views_are_the_first(shards: tuple[Path, list[RenderedObject]]) -> None:
+    root, made = shards
+    whole = open_source(root)
+    fewer = FewerViews(whole, 2)
+    assert fewer.num_views == 2
+    assert fewer.fingerprint != whole.fingerprint != FewerViews(whole, 3).fingerprint
+    assert fewer.labels.tolist() == whole.labels.tolist()
+    images, latents = fewer.read(1, [0, 1])
+    assert images == made[1].images[:2]
+    np.testing.assert_array_equal(latents, made[1].latents[:2])
+    assert fewer.name_of(1, 1) == whole.name_of(1, 1)
+    for views in (0, VIEWS + 1):
+        with pytest.raises(UserError, match=f"choose from 1 to {VIEWS}"):
+            FewerViews(whole, views)
