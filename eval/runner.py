@@ -20,6 +20,7 @@ _IRRELEVANT = (  # beginnings of messages, as patterns
     "You are using a custom batch sampler",  # that is ours, and leaves no sample out
     "The number of training batches",  # few labels are few batches: logs count steps
     "predict returned None",  # results go to disk
+    ".*srun. command is available",  # true of every machine with Slurm on it
     "`isinstance.treespec, LeafSpec.` is deprecated",  # in Lightning's own code
 )
 

@@ -41,14 +41,15 @@ class StackedLinear(nn.Module):
         if len(x) == len(self.weight):
             return torch.baddbmm(self.bias, x, self.weight)
         # the members of an input side by side: one wide product, and the input is read once
-        weight: Tensor = self.weight
+        weight, bias = self.weight, self.bias
         if torch.is_autocast_enabled(weight.device.type):  # before they are moved, not after
-            weight = weight.to(torch.get_autocast_dtype(weight.device.type))
+            dtype = torch.get_autocast_dtype(weight.device.type)
+            weight, bias = weight.to(dtype), bias.to(dtype)  # type: ignore[assignment]
         w_UKio = torch.unflatten(weight, 0, (-1, len(x)))
         uses, _, inner, outer = w_UKio.shape
         product = torch.bmm(x, w_UKio.permute(1, 2, 0, 3).reshape(len(x), inner, uses * outer))
         y_UKBo = torch.unflatten(product, -1, (uses, outer)).permute(2, 0, 1, 3)
-        return y_UKBo.flatten(0, 1) + self.bias
+        return y_UKBo.flatten(0, 1).add_(bias)
 
     @torch.no_grad()
     def reset(
@@ -80,7 +81,7 @@ def stacked_mlp(
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     layers: list[nn.Module] = []
     for inner, outer in itertools.pairwise(widths):
-        layers += [StackedLinear(len(seeds), inner, outer), nn.ReLU()]
+        layers += [StackedLinear(len(seeds), inner, outer), nn.ReLU(inplace=True)]
         last = len(layers) == 2 * (len(widths) - 1)
         layers[-2].reset(generators, outputs if last else None)  # type: ignore[operator]
     return nn.Sequential(*layers[:-1])

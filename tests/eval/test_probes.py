@@ -55,6 +55,21 @@ def test_linear_probe_reaches_logistic_regression() -> None:
     assert probe.baseline()["top1"] == pytest.approx(0.25)
 
 
+def test_steps_look_for_no_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which takes torch 1.3 ms where a build for CUDA finds no driver."""
+    train, val = (clusters(20, 12, split, spread=2.0) for split in ("train", "val"))
+    asked = []
+    available = torch.cuda.is_available
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: asked.append(1) or available())
+    few = replace(SHORT, epochs=4)
+    counts = []
+    for recipe in (few, replace(few, epochs=40)):
+        asked.clear()
+        fit(LinearProbe(train, val, ["all"], [0], recipe))
+        counts.append(len(asked))
+    assert counts[1] == counts[0]  # ten times the steps
+
+
 def test_bad_input_is_one_clear_line() -> None:
     train, val = (equivariant(8, 12, split) for split in ("train", "val"))
     one_class = replace(train, labels=torch.zeros(8, dtype=torch.int64))
