@@ -47,6 +47,7 @@ TITLES = {
     "shift_robustness": "Shift-equivariant transformers: robustness",
     "shift_vit": "Shift-equivariant transformers: speed",
     "sie_trials": "Trials of SIE on a small budget",
+    "sie_trials_6000": "Trials of SIE: 6,000 steps",
     "transforms": "Augmentations",
 }
 LIDAR = "Detectors from few labels, average precision in percent;"
@@ -191,7 +192,7 @@ def _figures(name: str, results: Any, speed: list[str]) -> str:
         text = TABLES[name]()
         # the machine has been told already
         return re.sub(r"^`python -m [^\n]*\n\n", "", text) if name != "demo" else text
-    if name in ("sie_trials", "mini_3000"):
+    if name in ("sie_trials", "sie_trials_6000", "mini_3000"):
         return table.mini_table(results)
     if name == "lidar_ablation":
         return f"{LIDAR} {lidar_table(results)}"

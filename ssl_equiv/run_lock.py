@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import json
 import os
 import socket
@@ -51,6 +52,7 @@ def own(
         other = _record(os.pread(descriptor, _MOST, 0))
         if other and _lives_elsewhere(descriptor, other, silence):
             raise _in_use(path, other)
+        _sign(descriptor, 0)  # before anything is done here
         ended = threading.Event()
         beats = threading.Thread(target=_beat, args=(descriptor, ended, beat), daemon=True)
         beats.start()
@@ -82,15 +84,17 @@ def _boot() -> str:
 
 
 def _beat(descriptor: int, ended: threading.Event, pause: float) -> None:
-    record, count = _me(), 0
-    while True:
-        text = json.dumps({**record, "beat": count}) + "\n"
-        with contextlib.suppress(OSError):  # a full disk is told by what matters more
-            os.pwrite(descriptor, text.encode(), 0)
-            os.ftruncate(descriptor, len(text))
-        count += 1
+    for count in itertools.count(1):
         if ended.wait(pause):
             return
+        _sign(descriptor, count)
+
+
+def _sign(descriptor: int, count: int) -> None:
+    text = json.dumps({**_me(), "beat": count}) + "\n"
+    with contextlib.suppress(OSError):  # a full disk is told by what matters more
+        os.pwrite(descriptor, text.encode(), 0)
+        os.ftruncate(descriptor, len(text))
 
 
 def _record(text: bytes) -> dict[str, Any]:

@@ -163,7 +163,7 @@ def judge(
             num_workers=num_workers,
             skip_bad_images=skip_bad_images,
         )
-        if split == "train" and train_views is not None:
+        if split == "train" and train_views not in (None, module.source.num_views):
             module.source = FewerViews(module.source, train_views)
         modules.append(module)
         return extract(

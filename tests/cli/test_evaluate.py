@@ -104,6 +104,7 @@ def test_sequences_need_their_factors(
 ) -> None:
     images = write_image_folder(tmp_path / "images")
     args = ["eval", "--model", str(sequence_run), "--out", str(tmp_path / "out"), *QUICK]
+    args += ["--train_views", "1"]  # as many as an image has
     assert cli.main([*args, "--data", str(images), "--factors", "[]"]) == 0
     assert "need the actions of rotation, which the data lack" in caplog.text
     assert {row.part for row in read_results(tmp_path / "out" / "results.json")} == {"all"}
