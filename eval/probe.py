@@ -1,22 +1,18 @@
-"""What probes share: Lightning modules on frozen features whose parts and seeds train at once."""
+"""What probes share: networks on frozen features whose parts and seeds train at once."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
-from pytorch_lightning.utilities.types import OptimizerLRScheduler
-from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset
+from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
 from eval.cache import FeatureSet
-from eval.runner import make_trainer, quiet
 from eval.stacked import Draws, stacked_mlp
 from ssl_equiv.errors import UserError
 
@@ -50,7 +46,7 @@ class ProbeRecipe:
     precision: str = "32-true"
 
 
-class StackedProbe(pl.LightningModule):
+class StackedProbe(nn.Module):
     """Base of probes: ``len(parts) * len(seeds)`` members over one table of features.
 
     Batches are index tensors; features are gathered on the device where they lie. Parts share a
@@ -63,15 +59,11 @@ class StackedProbe(pl.LightningModule):
         parts: Names of parts of one width.
         seeds: Seeds; each fixes weights and batches.
         recipe: How to train.
-
-    Attributes:
-        values: After fitting, ``{metric: (len(parts), len(seeds))}`` float64.
     """
 
     picks: int  # views that make a sample
     val_batch: int = 4096  # samples that are judged at a time
     metrics: MetricCollection
-    values: Mapping[str, Tensor]
     mean: Tensor
     scale: Tensor
 
@@ -114,8 +106,17 @@ class StackedProbe(pl.LightningModule):
         seeds = self.seeds * len(self.parts)
         self.net = stacked_mlp([inputs, *hidden, outputs], seeds)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return next(self.net.parameters()).device
+
     @abstractmethod
-    def loss(self, output: Tensor, chosen: Tensor) -> Tensor:
+    def answers(self, chosen: Tensor) -> Tensor:
+        """What answers training samples ``(1 + picks, S, B)`` best, ``(S, B, ...)``."""
+
+    @abstractmethod
+    def loss(self, output: Tensor, answers: Tensor) -> Tensor:
         """Mean loss of each member, ``(P, S)``, of outputs ``(P, S, B, o)``."""
 
     @abstractmethod
@@ -152,34 +153,14 @@ class StackedProbe(pl.LightningModule):
         output: Tensor = self.net(self.inputs(split, chosen).flatten(0, 1))
         return torch.unflatten(output, 0, self.members).float()
 
-    def training_step(self, chosen: Tensor, batch_idx: int) -> Tensor:
-        """Sum of the members' losses: their gradients do not mix."""
-        world = self.trainer.world_size
-        size = chosen.shape[-1]
-        if world > 1:
-            chosen = chosen[..., self.trainer.global_rank :: world]
-            if chosen.shape[-1] == 0:  # a last batch smaller than the number of processes
-                return 0 * sum(p.sum() for p in self.parameters())  # type: ignore[return-value]
-        share = chosen.shape[-1] * world / size  # slices may differ by one sample
-        return share * self.loss(self("train", chosen), chosen).sum()
-
-    def validation_step(self, chosen: Tensor, batch_idx: int) -> None:
-        """Predict one batch of validation samples."""
-        self.judge(self("val", chosen), chosen)
-
-    def on_validation_epoch_end(self) -> None:
-        """Keep the figures."""
-        # torchmetrics drops dimensions where there is one figure
-        self.values = {
-            name: value.detach().cpu().reshape(self.members)
-            for name, value in self.results().items()
-        }
-
-    def on_fit_start(self) -> None:
+    def make_ready(self, precision: str) -> None:
         """Have the training features ready for steps where there is room; else they stay on disk.
 
         Ready is: standardised and in the type of products, which changes no number of a step, and
         on the accelerator.
+
+        Args:
+            precision: As Lightning's, of the steps.
         """
         room = _READY_BYTES
         if self.device.type == "cuda":
@@ -189,7 +170,7 @@ class StackedProbe(pl.LightningModule):
                 self.tables = {name: table.to(self.device) for name, table in self.tables.items()}
         half = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
         table = self.tables["train"]
-        dtype = half.get(str(self.trainer.precision), table.dtype)
+        dtype = half.get(precision, table.dtype)
         if table.numel() * dtype.itemsize < room:
             ready = torch.empty(table.shape, dtype=dtype, device=table.device)
             for some, of in zip(torch.split(ready, 1024), torch.split(table, 1024), strict=True):
@@ -197,113 +178,10 @@ class StackedProbe(pl.LightningModule):
                 some.copy_((of.to(self.device) - self.mean) * self.scale if standard else of)
             self.tables["train"], self.ready = ready, True
 
-    def train_dataloader(self) -> Any:
-        """Index batches; every process sees all and takes its slice."""
-        return DataLoader(self.draws, batch_size=None)
-
     def val_samples(self) -> Tensor:
         """All views of the validation objects, ``(2, N V)``."""
         val = self.sets["val"]
         return torch.cartesian_prod(torch.arange(val.num_objects), torch.arange(val.num_views)).T
-
-    def val_dataloader(self) -> Any:
-        """Index batches, dealt to the processes."""
-        mine = self.val_samples()[:, self.trainer.global_rank :: self.trainer.world_size]
-        return DataLoader(_Batches(torch.split(mine, self.val_batch, dim=-1)), batch_size=None)
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Adam over the stack."""
-        optimizer = _Adam(self.net.parameters(), lr=self.recipe.lr, fused=True)
-        steps = len(self.draws)
-        if self.recipe.schedule == "constant" or steps < 4:
-            return optimizer
-        # without the warm-up a short recipe loses most of what it gains
-        scheduler = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer,
-            max_lr=self.recipe.lr,
-            total_steps=steps,
-            pct_start=max(0.1, 2.5 / steps),  # its warm-up must last more than one step
-            cycle_momentum=False,
-        )
-        every_step = {"scheduler": scheduler, "interval": "step"}
-        return {"optimizer": optimizer, "lr_scheduler": every_step}  # type: ignore[return-value]
-
-
-def fit(
-    probe: StackedProbe, trainer_options: Mapping[str, Any] | None = None, progress: bool = False
-) -> Mapping[str, Tensor]:
-    """Train a probe and judge it once at the end.
-
-    Args:
-        probe: A fresh probe.
-        trainer_options: Lightning Trainer arguments (accelerator, devices, strategy, ...).
-        progress: Show a progress bar.
-
-    Returns:
-        ``{metric: (parts, seeds)}`` float64.
-    """
-    options = _options(probe, trainer_options)
-    trainer = make_trainer(options, max_epochs=1, enable_progress_bar=progress)
-    with quiet():
-        trainer.fit(probe)
-    return probe.values
-
-
-def judge(
-    probe: StackedProbe, views: FeatureSet, trainer_options: Mapping[str, Any] | None = None
-) -> Mapping[str, Tensor]:
-    """Judge a probe that was fitted on other features too; result as of :func:`fit`.
-
-    The probe stays with these features: its ``baseline`` is theirs.
-    """
-    probe.judge_on(views)
-    trainer = make_trainer(_options(probe, trainer_options), enable_progress_bar=False)
-    with quiet():
-        trainer.validate(probe, verbose=False)
-    return probe.values
-
-
-def _options(probe: StackedProbe, given: Mapping[str, Any] | None) -> dict[str, Any]:
-    options = {"precision": _precision(probe.recipe.precision), **(given or {})}
-    if not torch.cuda.is_available():
-        options.setdefault("accelerator", "cpu")  # metrics count in float64, which MPS lacks
-    return options
-
-
-class _Adam(torch.optim.Adam):
-    """Adam that does not look for an accelerator at each step.
-
-    torch does, to refuse some captures of CUDA graphs, of which there are none here. A CUDA build
-    on a machine without a driver searches its folders for one: 1.3 ms, a third of a step of a
-    linear probe. Where torch calls the check otherwise it is as slow as it was.
-    """
-
-    def _accelerator_graph_capture_health_check(self) -> None: ...
-
-    _cuda_graph_capture_health_check = _accelerator_graph_capture_health_check  # before torch 2.9
-
-
-class _Batches(IterableDataset[Tensor]):
-    def __init__(self, batches: Sequence[Tensor]) -> None:
-        self.batches = batches
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __iter__(self) -> Iterator[Tensor]:
-        return iter(self.batches)
-
-
-def _precision(wanted: str) -> str:
-    if wanted != "auto":
-        return wanted
-    if torch.cuda.is_available():
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        # without these instructions bf16 is emulated, slower than float32
-        capabilities = getattr(torch.cpu, "get_capabilities", dict[str, bool])()
-        native = bool(capabilities.get("avx512_bf16", False))
-    return "bf16-mixed" if native else "32-true"
 
 
 def _moments(features: Tensor) -> tuple[Tensor, Tensor]:

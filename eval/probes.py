@@ -50,13 +50,17 @@ class LinearProbe(StackedProbe):
             {f"top{k}": TopKAccuracy(k, self.members) for k in (1, 5)}, compute_groups=False
         )
 
-    def loss(self, output: Tensor, chosen: Tensor) -> Tensor:
+    def answers(self, chosen: Tensor) -> Tensor:
+        """Classes, ``(S, B)``."""
+        return self.sets["train"].labels[chosen[0]]
+
+    def loss(self, output: Tensor, answers: Tensor) -> Tensor:
         """Cross-entropy."""
-        label = (
-            self.sets["train"].labels[chosen[0].cpu()].to(output.device).expand(output.shape[:-1])
-        )
         losses = F.cross_entropy(
-            output.movedim(-1, 1), label, reduction="none", label_smoothing=self.smoothing
+            output.movedim(-1, 1),
+            answers.expand(output.shape[:-1]),
+            reduction="none",
+            label_smoothing=self.smoothing,
         )
         return losses.mean(dim=-1)
 

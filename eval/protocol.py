@@ -16,7 +16,8 @@ from torch import nn
 from eval.artifacts import Artifact, write_artifact
 from eval.cache import FeatureSet
 from eval.errors import NotApplicable as NotApplicable  # where evaluators look for it
-from eval.probe import StackedProbe, fit, judge
+from eval.fitting import fit, judge
+from eval.probe import StackedProbe
 from eval.processes import is_first
 from eval.results import Result, code_commit, config_hash
 from ssl_equiv.data.module import ViewDataModule

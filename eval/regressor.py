@@ -89,20 +89,24 @@ class Regressor(StackedProbe):
         output: Tensor = self.net(x_PSBD.flatten(0, 1))
         return torch.unflatten(output, 0, (len(self.targets), *self.members)).float()
 
-    def loss(self, output: Tensor, chosen: Tensor) -> Tensor:
-        """Mean squared error, ``(T, P, S)``."""
-        wanted = output.new_zeros(len(self.targets), *chosen.shape[1:], output.shape[-1])
+    def answers(self, chosen: Tensor) -> Tensor:
+        """Coordinates of each target, ``(S, B, T, o)``; zeros beyond its own."""
         values = self._values("train", chosen)
-        for row, target, value in zip(wanted, self.targets, values, strict=True):
-            row[..., : target.coordinates.width] = target.coordinates.encode(value)
+        wanted = torch.zeros(*chosen.shape[1:], *self.own.shape)
+        for number, (target, value) in enumerate(zip(self.targets, values, strict=True)):
+            wanted[..., number, : target.coordinates.width] = target.coordinates.encode(value)
+        return wanted
+
+    def loss(self, output: Tensor, answers: Tensor) -> Tensor:
+        """Mean squared error, ``(T, P, S)``."""
         own = self.own.to(output)
         share = own / own.sum(dim=-1, keepdim=True)  # each target's loss is a mean over its own
-        squares = (output - wanted.unsqueeze(1)).square().mean(dim=-2)
+        squares = (output - answers.movedim(-2, 0).unsqueeze(1)).square().mean(dim=-2)
         return (squares * share[:, None, None]).sum(dim=-1)
 
     def judge(self, output: Tensor, chosen: Tensor) -> None:
         """Update the metrics."""
-        values = self._values("val", chosen)
+        values = [value.to(output.device) for value in self._values("val", chosen)]
         each = zip(self._collections(), self.targets, output, values, strict=True)
         for scores, target, row, value in each:
             answers = row[..., : target.coordinates.width]
@@ -150,8 +154,8 @@ class Regressor(StackedProbe):
 
     def _values(self, split: str, chosen: Tensor) -> list[Tensor]:
         """Elements ``([S,] B, d)`` of each target."""
-        elements, chosen = self.elements[split], chosen.cpu()
-        return [t.values(elements[t.quantity.name], chosen).to(self.device) for t in self.targets]
+        elements = self.elements[split]
+        return [t.values(elements[t.quantity.name], chosen) for t in self.targets]
 
     def _check_views(self, views: FeatureSet) -> None:
         if views.num_views < self.picks:

@@ -1,4 +1,4 @@
-"""Lightning trainers for evaluation: nothing logged, nothing saved, no chatter."""
+"""Lightning for evaluation: nothing logged, nothing saved, no chatter."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytorch_lightning as pl
+from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 
 from ssl_equiv import cluster
@@ -32,9 +33,7 @@ def make_trainer(options: Mapping[str, Any], **defaults: Any) -> pl.Trainer:
         options: Lightning Trainer arguments (accelerator, devices, strategy, precision, ...).
         **defaults: Arguments that ``options`` may override.
     """
-    plugins = [*(defaults.pop("plugins", None) or []), *(options.get("plugins") or [])]
-    if cluster.size() is not None:  # a signal ends an evaluation: there is nothing to requeue for
-        plugins.append(SLURMEnvironment(auto_requeue=False))
+    plugins = [*(defaults.pop("plugins", None) or []), *_plugins(options)]
     with quiet():
         trainer = pl.Trainer(
             **{
@@ -54,16 +53,40 @@ def make_trainer(options: Mapping[str, Any], **defaults: Any) -> pl.Trainer:
     return trainer
 
 
+def make_fabric(options: Mapping[str, Any]) -> Fabric:
+    """What launches, places and wraps a loop of our own, with the user's options.
+
+    Args:
+        options: Lightning Fabric arguments (accelerator, devices, strategy, precision, ...).
+    """
+    with quiet():
+        fabric = Fabric(**{"devices": 1, **options, "plugins": _plugins(options)})
+        fabric.launch()
+    if fabric.device.type == "cpu":
+        keep_freed_memory()
+    return fabric
+
+
+def _plugins(options: Mapping[str, Any]) -> list[Any]:
+    plugins = list(options.get("plugins") or [])
+    if cluster.size() is not None:  # a signal ends an evaluation: there is nothing to requeue for
+        plugins.append(SLURMEnvironment(auto_requeue=False))
+    return plugins
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep Lightning's notes about hardware and loaders to itself; its warnings remain."""
-    notes = logging.getLogger("pytorch_lightning.utilities.rank_zero")
-    level = notes.level
-    notes.setLevel(logging.WARNING)
+    names = ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.rank_zero")
+    notes = [logging.getLogger(name) for name in names]
+    levels = [note.level for note in notes]
+    for note in notes:
+        note.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
             for message in _IRRELEVANT:
                 warnings.filterwarnings("ignore", message)
             yield
     finally:
-        notes.setLevel(level)
+        for note, level in zip(notes, levels, strict=True):
+            note.setLevel(level)

@@ -73,16 +73,20 @@ class DisplacementRegressor(StackedProbe):
 
     def targets(self, split: str, chosen: Tensor) -> Tensor:
         """``([S,] B, dim)`` of samples ``(2, [S,] B)``."""
-        objects, sequences = chosen.cpu()
-        return self.sets[split].actions[self.factor][objects, sequences].float().to(self.device)
+        objects, sequences = chosen
+        return self.sets[split].actions[self.factor][objects, sequences].float()
 
-    def loss(self, output: Tensor, chosen: Tensor) -> Tensor:
+    def answers(self, chosen: Tensor) -> Tensor:
+        """Displacements, ``(S, B, dim)``."""
+        return self.targets("train", chosen)
+
+    def loss(self, output: Tensor, answers: Tensor) -> Tensor:
         """Mean squared error."""
-        return (output - self.targets("train", chosen)).square().mean(dim=(-2, -1))
+        return (output - answers).square().mean(dim=(-2, -1))
 
     def judge(self, output: Tensor, chosen: Tensor) -> None:
         """Update the metrics."""
-        self.metrics.update(output, self.targets("val", chosen))
+        self.metrics.update(output, self.targets("val", chosen).to(output.device))
 
     def results(self) -> dict[str, Tensor]:
         """The metrics."""

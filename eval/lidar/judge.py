@@ -9,10 +9,11 @@ from typing import Any
 
 import torch
 
+from eval.fitting import fit
 from eval.lidar.equivariance import bev_equivariance
 from eval.lidar.points import PointProbe, point_features
 from eval.lidar.pooled import FACTORS, pooled_features, sweeps_of
-from eval.probe import ProbeRecipe, StackedProbe, fit
+from eval.probe import ProbeRecipe, StackedProbe
 from eval.regressor import Regressor
 from eval.results import Result, code_commit, config_hash
 from eval.targets import is_constant, make_targets

@@ -7,7 +7,8 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from eval.evaluators import ActionRegression
-from eval.probe import ProbeRecipe, StackedProbe, fit
+from eval.fitting import fit
+from eval.probe import ProbeRecipe, StackedProbe
 from eval.probes import LinearProbe
 from eval.protocol import evaluate
 from ssl_equiv.errors import UserError

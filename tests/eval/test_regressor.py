@@ -10,7 +10,8 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from eval.cache import FeatureSet
-from eval.probe import ProbeRecipe, StackedProbe, fit, judge
+from eval.fitting import fit, judge
+from eval.probe import ProbeRecipe, StackedProbe
 from eval.regressor import Regressor
 from eval.targets import make_targets
 from ssl_equiv.errors import UserError
@@ -202,8 +203,9 @@ def test_it_can_be_judged_on_others() -> None:
 def test_published_convention_has_its_own_target() -> None:
     sets = [equivariant(20, 12, split) for split in ("train", "val")]
     probe = regressor(*sets, SHORT, conventions=("published",))
-    assert set(fit(probe)) == set(probe.baseline())
-    assert all(name.endswith("_published") for name in probe.values)
+    values = fit(probe)
+    assert set(values) == set(probe.baseline())
+    assert all(name.endswith("_published") for name in values)
     chosen = probe.val_samples()
     (published,) = probe._values("val", chosen)
     (canonical,) = regressor(*sets, SHORT)._values("val", chosen)

@@ -11,7 +11,7 @@ import pytest
 import torch
 import torch.multiprocessing as mp
 
-from eval.probe import fit
+from eval.fitting import fit
 from tests.eval import two_processes
 from tests.eval.networks import Network
 

@@ -23,9 +23,10 @@ from eval.evaluators.clustering import Clustering
 from eval.evaluators.few_shot import FewShot
 from eval.evaluators.neighbours import KNN, RetrievalOfClasses
 from eval.features import extract
+from eval.fitting import fit
 from eval.geometry import Alignment, Spectrum, Spread, Uniformity
 from eval.metrics import EachDimR2, ErrorSummary, PerDimR2, PooledR2, RotationError, TopKAccuracy
-from eval.probe import ProbeRecipe, fit
+from eval.probe import ProbeRecipe
 from eval.processes import once
 from eval.protocol import NotApplicable
 from eval.ranks import PoseError, RetrievalScores

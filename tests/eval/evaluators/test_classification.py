@@ -65,7 +65,7 @@ def test_a_head_of_equiangular_vectors(width: int, dim: int) -> None:
         wanted = projected @ equiangular_basis(4, dim).T / 0.07
         torch.testing.assert_close(logits[0, seed], wanted)
     label = sets[0].labels[chosen[0]]
-    losses = probe.loss(logits, chosen)
+    losses = probe.loss(logits, probe.answers(chosen))
     for seed in range(2):
         wanted = torch.nn.functional.cross_entropy(logits[0, seed], label, label_smoothing=0.1)
         torch.testing.assert_close(losses[0, seed], wanted)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from sklearn.metrics import jaccard_score
 
+from eval.fitting import fit
 from eval.lidar import (
     LidarRecipe,
     bev_equivariance,
@@ -19,7 +20,7 @@ from eval.lidar import (
 from eval.lidar.equivariance import standard_motions
 from eval.lidar.points import MeanIoU, PointProbe, mean_iou, point_features
 from eval.lidar.pooled import pooled_features
-from eval.probe import ProbeRecipe, fit
+from eval.probe import ProbeRecipe
 from ssl_equiv.checkpoint import PretrainedEncoder
 from ssl_equiv.data.lidar.dataset import Region
 from ssl_equiv.errors import UserError
