@@ -20,9 +20,10 @@ lint: $(READY)  ## style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(READY)  ## every benchmark; results in benchmarks/results
-	for script in groups predictor methods transforms generate load live eval shift_vit \
-		shift_robustness equiangular equiangular_heads; do \
+bench: $(READY)  ## every speed, and the tables of the building blocks; results in benchmarks/results
+	for script in groups predictor methods transforms generate load live memory eval \
+		checkpoints scaling lidar_data lidar shift_vit shift_robustness \
+		equiangular equiangular_heads; do \
 		$(BIN)/python -m benchmarks.$$script || exit 1; \
 	done
 	$(BIN)/python -m benchmarks.table

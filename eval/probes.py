@@ -66,7 +66,7 @@ class LinearProbe(StackedProbe):
 
     def judge(self, output: Tensor, chosen: Tensor) -> None:
         """Count hits."""
-        self.metrics.update(output, self.sets["val"].labels[chosen[0].cpu()].to(output.device))
+        self.metrics.update(output, self.sets["val"].labels[chosen[0]].to(output.device))
 
     def results(self) -> dict[str, Tensor]:
         """``top1``, ``top5``."""

@@ -155,7 +155,7 @@ def test_trials_are_like_methods_of_the_table_but_for_what_they_say(tmp_path: Pa
     path = mini.CONFIG.with_name("sie_trials.yaml")
     trials = mini.read_recipe(path)
     assert trials["data"] == RECIPE["data"]
-    runs = {run.method: run for run in mini.plan(trials, Path("out"))}
+    runs = {run.method: run for run in mini.plan(trials, Path("out")) if run.seed == 0}
     table = {run.method: run for run in mini.plan(RECIPE, Path("out")) if run.seed == 0}
     assert runs["sie"].config == table["sie"].config
     small, without = runs["sie_small"], runs["sie_small_no_prediction_variance"]

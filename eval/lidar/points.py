@@ -107,7 +107,7 @@ class PointProbe(LinearProbe):
     def judge(self, output: Tensor, chosen: Tensor) -> None:
         """Count hits and confusions."""
         super().judge(output, chosen)
-        label = self.sets["val"].labels[chosen[0].cpu()].to(output.device)
+        label = self.sets["val"].labels[chosen[0]].to(output.device)
         self.overlap.update(output.argmax(dim=-1), label)
 
     def results(self) -> dict[str, Tensor]:
