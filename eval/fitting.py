@@ -39,7 +39,8 @@ def fit(
     with quiet():
         network, stepper = fabric.setup(probe, optimizer)
     probe.make_ready(str(options["precision"]))
-    name, shown = type(probe).__name__, progress and is_first()
+    name = f"{type(probe).__name__} ({', '.join(probe.parts)})"
+    shown = progress and is_first()
     steps = track(_batches(probe, fabric), name, len(probe.draws), disable=not shown)
     for chosen, answers, share in steps:
         stepper.zero_grad()

@@ -71,6 +71,13 @@ def test_steps_look_for_no_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
     assert counts[1] == counts[0]  # ten times the steps
 
 
+def test_a_bar_tells_what_is_trained(capsys: pytest.CaptureFixture[str]) -> None:
+    sets = [clusters(20, 12, split, spread=2.0) for split in ("train", "val")]
+    for progress in (False, True):
+        fit(LinearProbe(*sets, ["all"], [0], SHORT), progress=progress)
+        assert ("LinearProbe (all)" in capsys.readouterr().out) is progress
+
+
 def test_bad_input_is_one_clear_line() -> None:
     train, val = (equivariant(8, 12, split) for split in ("train", "val"))
     one_class = replace(train, labels=torch.zeros(8, dtype=torch.int64))
