@@ -55,7 +55,7 @@ class Task:
         val: Features to be judged on.
         parts: Parts of the representation.
         seeds: Seeds.
-        trainer_options: Lightning Trainer arguments.
+        trainer_options: Where probes train, as of :func:`eval.fitting.fit`.
         progress: Show progress bars.
         others: Further features to be judged on, by the name that their figures get as split,
             such as ``ood``; of the same model, with the same factors.
@@ -157,7 +157,7 @@ def evaluate(
         seeds: Seeds, or how many.
         model: Name of the model, for the rows.
         config: What else the figures depend on (a run's configuration); part of the hash.
-        trainer_options: Lightning Trainer arguments for the probes.
+        trainer_options: Where probes train, as of :func:`eval.fitting.fit`.
         progress: Show progress bars.
         skip_inapplicable: Leave out evaluators that cannot judge this, with a line in the log,
             instead of stopping.

@@ -80,7 +80,7 @@ def judge_encoder(
         factors: What is regressed: ``yaw``, ``translation``.
         seeds: Number of seeds of the probes.
         model: Name for the rows.
-        trainer_options: Lightning Trainer arguments of the probes.
+        trainer_options: Where probes train, as of :func:`eval.fitting.fit`.
         progress: Show the probes' progress bars.
 
     Returns:
