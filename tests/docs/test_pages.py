@@ -47,7 +47,13 @@ def test_every_page_with_python_is_run_somewhere() -> None:
     assert {"concepts", "howto", "faq", "backbones/timm"} <= CODE.keys() - ELSEWHERE.keys()
 
 
-@pytest.mark.parametrize("name", sorted(CODE.keys() - ELSEWHERE.keys()))
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name == "export" else name  # every form
+        for name in sorted(CODE.keys() - ELSEWHERE.keys())
+    ],
+)
 def test_the_pages_python_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     if name not in OWN_PROCESS:

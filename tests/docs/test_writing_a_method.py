@@ -64,6 +64,7 @@ def test_the_page_has_four_files_and_the_commands() -> None:
     assert len(COMMANDS) == 4
 
 
+@pytest.mark.slow
 def test_the_pages_test_and_training_run(folder: Path) -> None:
     assert "2 passed" in run(folder, COMMANDS[0])
     run(folder, COMMANDS[1])

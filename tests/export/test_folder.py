@@ -41,7 +41,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
-@pytest.mark.parametrize("source", ["run", "run/checkpoints/last.ckpt", "timm:test_vit"])
+@pytest.mark.parametrize(
+    "source",
+    [
+        "run",
+        pytest.param("run/checkpoints/last.ckpt", marks=pytest.mark.slow),
+        pytest.param("timm:test_vit", marks=pytest.mark.slow),
+    ],
+)
 def test_timm_alone_loads_the_export(run: Path, tmp_path: Path, source: str) -> None:
     source = source if source.startswith("timm:") else str(run.parent / source)
     assert cli.main(["export", source, "--to", "timm", "--out", str(tmp_path / "out")]) == 0

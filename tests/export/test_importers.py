@@ -257,6 +257,7 @@ def test_a_sequential_of_a_resnets_children(tmp_path: Path, cifar: bool) -> None
         torch.testing.assert_close(backbone.encode(images).features, encoder(images))
 
 
+@pytest.mark.slow
 def test_timm_alone_loads_an_exported_import(
     published_sie: tuple[Path, PublishedSIE], tmp_path: Path
 ) -> None:
