@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import IterableDataset
 
 _DRAWS = 0x5EED  # keeps a seed's batches apart from its weights
 
@@ -87,7 +86,7 @@ def stacked_mlp(
     return nn.Sequential(*layers[:-1])
 
 
-class Draws(IterableDataset[Tensor]):
+class Draws:
     """The training batches of every seed as index tensors ``(1 + picks, S, B)`` int64.
 
     Row 0 holds objects, the others distinct views of them. An epoch visits every object once,

@@ -107,7 +107,7 @@ def judge(
         pretrained: For timm:NAME: take timm's weights (downloads them) instead of random ones.
         sweeps: For sweeps: their motions, region and number, and how long probes learn, as in
             --sweeps.limit 100; --sweeps.help lists them.
-        devices: Devices of the feature pass.
+        devices: Devices of the feature pass and of the probes.
         precision: Precision of the feature pass, as Lightning names it.
         batch_size: Objects per batch of two views, by default 256; the feature pass uses as many
             views. Of sweeps, by default 8.
@@ -200,6 +200,7 @@ def judge(
         parts=parts,
         seeds=seeds,
         model=name or model,
+        trainer_options={"devices": devices},
         progress=progress,
         skip_inapplicable=skip_inapplicable,
         others=others,

@@ -126,7 +126,7 @@ class Method(pl.LightningModule):
 
     def terms(self, views: list[Any], batch: Any) -> dict[str, Tensor]:
         """Unweighted loss terms from the representation of each view."""
-        raise NotImplementedError
+        raise NotImplementedError  # no abstract method: a LightningModule is no ABC to notice it
 
     def total(self, terms: Mapping[str, Tensor]) -> Tensor:
         """The loss: the weighted sum of the terms."""

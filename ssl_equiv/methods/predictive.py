@@ -46,8 +46,8 @@ class Predictive:
 
     def embed(self, features: Tensor) -> Tensor:
         """What the predictor moves, ``(B, E)``, of representations ``(B, D)``."""
-        raise NotImplementedError
+        raise NotImplementedError  # as Method.terms
 
     def predict(self, embedding: Tensor, actions: Tensor) -> Tensor:
         """Each embedding moved by T elements: ``(B, E)`` and ``(B, T, K)`` to ``(B, T, E)``."""
-        raise NotImplementedError
+        raise NotImplementedError  # as Method.terms
