@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +59,30 @@ def test_a_stock_timm_model_is_judged(data: Path, tmp_path: Path) -> None:
     assert {"ebv_top1", "ebv_top5"} <= names
     assert "top1" not in names
     assert cli.main(["eval", *args, "--head", "evb"]) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.ddp
+def test_two_devices_share_the_pass_and_the_probes(data: Path, tmp_path: Path) -> None:
+    found, entry = [], tmp_path / "entry.py"  # a file: it is started once more for the other
+    entry.write_text("import sys\nfrom ssl_equiv.cli import main\nsys.exit(main())\n")
+    for devices in ("1", "2"):
+        out = tmp_path / devices
+        args = ["--model", "timm:test_resnet", "--data", str(data), "--out", str(out), *QUICK]
+        args += ["--recipe", "published", "--devices", devices]  # whose precision is single
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+        done = subprocess.run(
+            [sys.executable, str(entry), "eval", *args],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr
+        found.append(
+            {(r.metric, r.part, r.seed): r.value for r in read_results(out / "results.json")}
+        )
+    assert found[1] == pytest.approx(found[0], rel=1e-2, abs=1e-2)
 
 
 def pretrain_sequences(data: Path, run: Path, name: str, *more: str) -> None:
